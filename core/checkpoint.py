@@ -1,0 +1,84 @@
+"""What a run leaves on disk, written so that a kill at any moment leaves the old file or the new one, never half."""
+
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, and rename it onto `path` when the writing has ended well."""
+    aside = path.with_name(f".{path.name}.part")
+    yield aside
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON in one piece."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; None if there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values as one file."""
+    with written_aside(path) as aside:
+        torch.save(dict(state), aside)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, on the CPU; nothing in it is executed.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} can't be read ({error}); remove it to begin anew, or fetch it again") from error
+
+
+class Metrics:
+    """The lines of `metrics.jsonl`; those after the step from which a run goes on, and its test, are dropped.
+
+    Only one process should be `writing`; in the others this does nothing.
+    """
+
+    def __init__(self, path: Path, step: int, writing: bool = True) -> None:
+        self.path, self.writing, self.lines = path, writing, list[dict[str, Any]]()
+        if not writing:
+            return
+        self.lines = [line for line in _whole_lines(path) if line["step"] <= step and "test" not in line]
+        with written_aside(path) as aside:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
+
+    def add(self, **line: Any) -> None:
+        """Append a line, if this process is the one that writes."""
+        if not self.writing:
+            return
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines that were written whole: a kill may have cut the last one."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,44 @@
+"""What a label means: the names and the colours of the classes of a data set."""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+IGNORE = 255
+"""The label of a pixel that is neither trained on nor counted, everywhere."""
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set, in the order of their labels 0, 1, 2, ...
+
+    Raises:
+        ValueError: if there are no classes, more than 255, repeated names, or not one colour for each name.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= IGNORE:
+            raise ValueError(
+                f"a data set has 1 to {IGNORE} classes, got {len(self.names)}; labels are 8 bits, 255 ignored"
+            )
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"class names must differ, got more than one {', '.join(map(repr, repeated))}; rename them"
+            )
+        if len(self.palette) != len(self.names):
+            raise ValueError(f"{len(self.names)} classes need as many colours, got {len(self.palette)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def coloured(cls, names: Sequence[str]) -> "Classes":
+        """Give colours to names that have none: evenly spread hues at three brightnesses."""
+        hues = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.65, (0.95, 0.7, 0.5)[i % 3]) for i in range(len(names))]
+        return cls(tuple(names), tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues))

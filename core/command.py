@@ -1,0 +1,99 @@
+"""The command line of every paper: a recipe by name, its fields and the machine's as options.
+
+train.py [RECIPE] [--data DIR] [--recipe.optimisation.batch 16] [--run.precision bf16] ...
+evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR] ...
+"""
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
+
+import tyro
+
+from core.recipe import Architecture, Precision, Recipe, Run
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Generic[Architecture]):
+    """What a training command may change: the science in `--recipe.*`, the machine in `--run.*`."""
+
+    recipe: Recipe[Architecture]
+    run: Run = field(default_factory=Run)
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(Generic[Architecture]):
+    """What a test command may choose. `weights` is a run folder or a Hub repository; None: the recipe's run folder."""
+
+    recipe: Recipe[Architecture]
+    weights: Annotated[str | None, tyro.conf.arg(help="run folder or org/name; None: the recipe's run folder")] = None
+    data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
+    to: Annotated[Path | None, tyro.conf.arg(help="write the score there, as JSON")] = None
+    workers: int = 2
+    precision: Precision = "fp32"
+
+
+@contextmanager
+def door() -> Iterator[None]:
+    """Say what is wrong with the input in a sentence and leave, without a traceback, before anything is done.
+
+    Raises:
+        SystemExit: with status 2, in place of a ValueError, or of an OSError such as a file or Hub out of reach.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        refuse(str(error))
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Print a sentence on standard error and leave with status 2."""
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(2)
+
+
+def parse(
+    options: type[Options], recipes: Mapping[str, Recipe[Any]], demo: str, arguments: Sequence[str], **defaults: Any
+) -> Options:
+    """Read a command line: an optional recipe name, then options.
+
+    Args:
+        options: the dataclass of what may be given, with a field `recipe`.
+        recipes: the paper's recipes by name.
+        demo: the name of the recipe that is meant without a name.
+        arguments: the words after the program.
+        defaults: further fields of `options` that have no default of their own.
+
+    Raises:
+        SystemExit: after --help, or with a sentence if a name or an option is unknown or a value impossible.
+    """
+    words = list(arguments)
+    name = words.pop(0) if words and not words[0].startswith("-") else demo
+    if name not in recipes:
+        close = difflib.get_close_matches(name, recipes, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(recipes)}"
+        refuse(f"there is no recipe {name!r}: {hint} (--help lists them with their reported numbers)")
+    default = options(recipe=recipes[name], **defaults)  # type: ignore[call-arg]
+    program = f"{Path(sys.argv[0]).name} [RECIPE]"
+    return tyro.cli(options, prog=program, description=listing(recipes, demo), default=default, args=words)
+
+
+def listing(recipes: Mapping[str, Recipe[Any]], demo: str) -> str:
+    """Every recipe with what it is and the number that its paper reports."""
+    width = max(map(len, recipes))
+    lines = [
+        f"RECIPE is one of these; without one it is {demo}. Options shown below are those of the chosen recipe.",
+        "",
+    ]
+    for name, recipe in recipes.items():
+        numbers = "; ".join(f"{row.value:.2f} {row.metric}, {row.table}" for row in recipe.reported)
+        lines.append(
+            f"{name:<{width}}  {recipe.summary} ({'reported ' + numbers if numbers else 'no reported number'})"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""Your own images: any folder of images beside a folder of labels.
+
+DIR/classes.txt                 one class per line, in the order of the labels: `name`, `index name`,
+                                or `index name red green blue`; a line for 255 is allowed and skipped
+DIR/train/images/NAME.jpg       any format that PIL reads
+DIR/train/labels/NAME.png       one class index per pixel, 255 = ignored; 8-bit or 16-bit grey, or palette
+DIR/val/images, DIR/val/labels  and so on for test or any other split
+"""
+
+import re
+from pathlib import Path
+
+import datasets
+
+from core.classes import IGNORE, Classes
+from core.datasets.pairs import Pairs, from_files, plain_mapping
+
+_LINE = re.compile(r"(?:(?P<index>\d+)\s+)?(?P<name>\S.*?)(?:\s+(?P<colour>\d+\s+\d+\s+\d+))?")
+
+
+def read(folder: Path, split: str) -> Pairs:
+    """Read a split of a folder laid out as above.
+
+    Raises:
+        ValueError: if the class list or the split is missing, or images and labels do not pair up by name.
+    """
+    classes = read_classes(folder / "classes.txt")
+    return Pairs(read_split(folder, split), classes, plain_mapping(classes))
+
+
+def read_split(folder: Path, split: str) -> datasets.Dataset:
+    """Pair `folder/split/images` with `folder/split/labels` by file name without ending.
+
+    Raises:
+        ValueError: if a folder is missing or empty, or a file has no partner.
+    """
+    images, labels = folder / split / "images", folder / split / "labels"
+    for needed in (images, labels):
+        if not needed.is_dir():
+            there = sorted(path.parent.name for path in folder.glob("*/images"))
+            raise ValueError(
+                f"there is no folder {needed}; expected {split}/images and {split}/labels in {folder}, "
+                f"which has the splits: {', '.join(there) or 'none'}"
+            )
+    image_files, label_files = _by_name(images), _by_name(labels)
+    alone = sorted(image_files.keys() ^ label_files.keys())
+    if alone:
+        side = "labels" if alone[0] in image_files else "image"
+        raise ValueError(
+            f"{len(alone)} files of {folder / split} have no partner: {alone[0]!r} has no {side}; "
+            "images and labels pair up by file name without ending"
+        )
+    if not image_files:
+        raise ValueError(f"{images} holds no files; put the images there")
+    names = sorted(image_files)
+    return from_files([image_files[name] for name in names], [label_files[name] for name in names])
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+
+
+def read_classes(file: Path) -> Classes:
+    """Read a class list.
+
+    Raises:
+        ValueError: if the file is missing or a line does not have one of the three forms.
+    """
+    if not file.is_file():
+        raise ValueError(f"there is no class list {file}; write one class name per line, in the order of the labels")
+    names: list[str] = []
+    palette: list[tuple[int, int, int]] = []
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        match = _LINE.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"line {number} of {file} is {text!r}; expected 'name' or 'index name red green blue'")
+        index, colour = match["index"], match["colour"]
+        if index is not None and int(index) == IGNORE:
+            continue
+        if index is not None and int(index) != len(names):
+            raise ValueError(f"line {number} of {file} has index {index}, expected {len(names)}: labels count from 0")
+        names.append(match["name"])
+        if colour is not None:
+            red, green, blue = (int(part) for part in colour.split())
+            palette.append((red, green, blue))
+    return Classes(tuple(names), tuple(palette)) if palette else Classes.coloured(names)

@@ -1,0 +1,101 @@
+"""What differs between computers: processes, precision, seeds, batches, BatchNorm over processes, trackers."""
+
+import platform
+import subprocess
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar, cast
+
+import timm.layers
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from core.recipe import Precision, Run
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def mixed_precision(precision: Precision) -> str:
+    """Accelerate's word for a precision.
+
+    Raises:
+        ValueError: if it is not to be had on this computer.
+    """
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError("--run.precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+    return "no" if precision == "fp32" else precision
+
+
+def start(run: Run, batch: int, folder: Path) -> Accelerator:
+    """Join the processes of this run, as `accelerate launch` or `torchrun` started them.
+
+    Raises:
+        ValueError: if the batch can't be shared equally, or the precision is not to be had here.
+    """
+    accelerator = Accelerator(
+        mixed_precision=mixed_precision(run.precision),
+        gradient_accumulation_steps=run.accumulate,
+        log_with=list(run.trackers) or None,
+        project_dir=folder,
+    )
+    parts = accelerator.num_processes * run.accumulate
+    if batch % parts:
+        raise ValueError(
+            f"a batch of {batch} can't be shared equally by {accelerator.num_processes} processes x "
+            f"{run.accumulate} accumulated parts; choose numbers whose product divides {batch}"
+        )
+    return accelerator
+
+
+def seed_everything(*numbers: int) -> None:
+    """Seed torch with a pure function of the numbers, e.g. (seed, step, process).
+
+    Called before each step, it makes dropout independent of everything that happened before, so no state of any
+    random generator needs saving.
+    """
+    torch.manual_seed(zlib.crc32(repr(numbers).encode()))
+
+
+def synchronise_batchnorm(network: Module, accelerator: Accelerator) -> Module:
+    """Let BatchNorm see the whole batch when several GPUs share it.
+
+    On CPU processes torch has no such BatchNorm; there each process keeps its own, and says so. Uses timm's
+    conversion, because torch's own drops the activations of EfficientNet.
+    """
+    if accelerator.num_processes == 1 or not any(
+        isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules()
+    ):
+        return network
+    if accelerator.device.type != "cuda":
+        accelerator.print("BatchNorm is not synchronised over CPU processes: each sees only its share of the batch")
+        return network
+    return cast(Module, timm.layers.convert_sync_batchnorm(network))
+
+
+def hardware() -> str:
+    """This computer in words, for the record beside a measured number."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
+
+
+def today() -> str:
+    """The date in UTC, year first."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def commit() -> str:
+    """The commit of this source tree, "+" appended if it was changed, or "unknown" outside git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

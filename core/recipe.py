@@ -1,0 +1,287 @@
+"""A recipe: everything that decides a reported number, as one frozen value; and a run: where and how it is computed.
+
+The science is in `Recipe`, the machine is in `Run`. Both are plain data: `to_json` and `from_json` carry them through
+`config.json`, and `differences` says what somebody changed.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import cattrs
+import tyro
+
+Architecture = TypeVar("Architecture")
+
+Edge = Literal["short", "long"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Refuse an impossible value.
+
+    Raises:
+        ValueError: with the sentence, if it does not hold.
+    """
+    if not holds:
+        raise ValueError(sentence)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number as a paper prints it, with the place where it stands.
+
+    `value` and `per_class` are in percent. `per_class` follows the order of the data set's classes, if printed.
+    """
+
+    paper: str
+    table: str
+    row: str
+    split: str
+    value: float
+    metric: Literal["mIoU", "pixel accuracy"] = "mIoU"
+    per_class: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images: the name of a data set and its splits for training, for choosing, and for the reported number.
+
+    `name` is one of `core.datasets.READERS`, or `hub:org/name` for a data set on the Hugging Face Hub. `num_classes`
+    is what the recipe expects; with another data set (`--dataset`), its own number replaces it.
+    """
+
+    name: Annotated[str, tyro.conf.arg(aliases=["--dataset"], help="scenes, camvid, folder, hub:org/name, ...")]
+    num_classes: int
+    train: str = "train"
+    validation: str = "val"
+    test: str = "val"
+
+    def __post_init__(self) -> None:
+        require(1 <= self.num_classes <= 255, f"num_classes must be 1 to 255, got {self.num_classes}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training sample is made: scale, pad, crop, flip, brightness; in this order.
+
+    The `edge` of the image is brought to `base` pixels (None: its own size) times a factor drawn uniformly from
+    `scale` (None: always 1); a `crop` x `crop` window is drawn at random, after padding with the mean colour and
+    ignored labels where the image is smaller; mirrored with probability 1/2 if `flip`; brightness is multiplied by a
+    factor from [1 - brightness, 1 + brightness].
+    """
+
+    crop: int
+    base: int | None = None
+    edge: Edge = "short"
+    scale: tuple[float, float] | None = None
+    flip: bool = True
+    brightness: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.crop >= 1, f"augmentation.crop must be at least 1 pixel, got {self.crop}")
+        require(self.base is None or self.base >= 1, f"augmentation.base must be at least 1 pixel, got {self.base}")
+        low, high = self.scale or (1.0, 1.0)
+        require(0 < low <= high, f"augmentation.scale must be two factors 0 < low <= high, got {low} and {high}")
+        require(0 <= self.brightness < 1, f"augmentation.brightness must be in [0, 1), got {self.brightness}")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Stochastic gradient descent with momentum, as all five papers use it.
+
+    `batch` is the total over all processes and accumulated parts. Everything outside the backbone learns at
+    `head_multiplier` times `learning_rate`; weight decay acts on every parameter. `ema` is the decay of an
+    exponential moving average of the weights, which is then what is validated and saved; 0 keeps none.
+    """
+
+    learning_rate: float
+    batch: int
+    length: int
+    unit: Literal["epochs", "steps"] = "epochs"
+    schedule: Literal["poly", "linear"] = "poly"
+    power: float = 0.9
+    head_multiplier: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.learning_rate) and self.learning_rate > 0,
+            f"optimisation.learning_rate must be a positive number, got {self.learning_rate}",
+        )
+        for name in ("batch", "length"):
+            value = getattr(self, name)
+            require(value >= 1, f"optimisation.{name} must be at least 1, got {value}")
+        require(self.power > 0, f"optimisation.power must be positive, got {self.power}")
+        require(self.head_multiplier > 0, f"optimisation.head_multiplier must be positive, got {self.head_multiplier}")
+        require(0 <= self.momentum < 1, f"optimisation.momentum must be in [0, 1), got {self.momentum}")
+        require(self.weight_decay >= 0, f"optimisation.weight_decay must not be negative, got {self.weight_decay}")
+        require(0 <= self.ema < 1, f"optimisation.ema must be in [0, 1), got {self.ema}")
+
+    def steps(self, images: int) -> int:
+        """How many steps a training set of `images` gives; a last batch that is not full is dropped each epoch.
+
+        Raises:
+            ValueError: if one batch needs more images than there are.
+        """
+        require(
+            images >= self.batch,
+            f"a batch of {self.batch} needs at least as many training images, got {images}; "
+            f"pass --recipe.optimisation.batch {max(images, 1)} or less",
+        )
+        return self.length if self.unit == "steps" else self.length * (images // self.batch)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step 0, 1, ..., steps - 1: a pure function, so that a resumed run cannot drift."""
+        left = 1 - step / steps
+        return self.learning_rate * (left**self.power if self.schedule == "poly" else left)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an image is tested. The same value serves validation, testing and the gates.
+
+    The `edge` of the image is brought to `base` pixels (None: its own size) times each of `scales`. With `crop`, a
+    `crop` x `crop` window slides over it in steps of `stride`, the last one shifted inside; without, the whole image
+    is one window. `flip` adds the mirrored image. `merge` says how several answers become one: "softmax" averages
+    probabilities; "exp" averages exp(scores + mirrored scores), which weighs confident windows more, as the released
+    code of DANet and its relatives does.
+    """
+
+    crop: int | None = None
+    stride: int | None = None
+    base: int | None = None
+    edge: Edge = "long"
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    merge: Literal["softmax", "exp"] = "softmax"
+
+    def __post_init__(self) -> None:
+        require(
+            (self.crop is None) == (self.stride is None),
+            f"a sliding window needs both protocol.crop and protocol.stride, got {self.crop} and {self.stride}",
+        )
+        if self.crop is not None and self.stride is not None:
+            require(
+                1 <= self.stride <= self.crop,
+                f"protocol.stride must be 1 to protocol.crop = {self.crop}, got {self.stride}: pixels would be missed",
+            )
+        require(self.base is None or self.base >= 1, f"protocol.base must be at least 1 pixel, got {self.base}")
+        require(
+            len(self.scales) > 0 and all(scale > 0 for scale in self.scales),
+            f"protocol.scales must be one or more positive factors, got {self.scales}",
+        )
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[Architecture]):
+    """One row of a paper: what is trained, on what, how, how it is tested, and the number it must reach.
+
+    `same_weights_as` names the recipe that trains the weights of a row that only tests them harder.
+    """
+
+    name: tyro.conf.Fixed[str]
+    summary: tyro.conf.Fixed[str]
+    architecture: Architecture
+    data: Data
+    augmentation: Augmentation
+    optimisation: Optimisation
+    protocol: Protocol
+    reported: tyro.conf.Fixed[tuple[Reported, ...]] = ()
+    backbone_weights: tyro.conf.Fixed[Literal["hub", "none"]] = "hub"
+    same_weights_as: tyro.conf.Fixed[str | None] = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What differs between computers, and changes no reported number beyond rounding.
+
+    `to` holds one folder for each recipe; a run that was stopped goes on when the same command is given again.
+    """
+
+    data: Annotated[Path | None, tyro.conf.arg(aliases=["--data"], help="folder of the data set")] = None
+    to: Annotated[Path, tyro.conf.arg(aliases=["--to"], help="where the run folder named like the recipe goes")] = Path(
+        "runs"
+    )
+    backbone_weights: Annotated[
+        str | None,
+        tyro.conf.arg(
+            aliases=["--backbone-weights"],
+            help="hub, none, or a .safetensors / .pth file with torchvision's or timm's keys; None: as the recipe says",
+        ),
+    ] = None
+    restart: Annotated[
+        bool, tyro.conf.arg(aliases=["--restart"], help="set an earlier run of this name aside and begin anew")
+    ] = False
+    seed: int = 0
+    workers: int = 2
+    accumulate: Annotated[
+        int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
+    ] = 1
+    precision: Precision = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    log_every: Annotated[int, tyro.conf.arg(help="steps between lines of metrics.jsonl")] = 10
+    save_every: Annotated[int, tyro.conf.arg(help="steps between resumable states")] = 200
+    validate_every: Annotated[int, tyro.conf.arg(help="epochs between validations; 0: only at the end")] = 0
+    validation: Annotated[
+        Literal["protocol", "whole"],
+        tyro.conf.arg(help="validate with the recipe's own protocol, or cheaper: the whole image once"),
+    ] = "protocol"
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("accumulate", 1), ("log_every", 1), ("save_every", 1), ("workers", 0), ("seed", 0)):
+            value = getattr(self, name)
+            require(value >= least, f"run.{name} must be at least {least}, got {value}")
+        require(self.validate_every >= 0, f"run.validate_every must not be negative, got {self.validate_every}")
+
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter.register_unstructure_hook(Path, str)
+_converter.register_structure_hook(Path, lambda value, _: Path(value))
+
+Kind = TypeVar("Kind")
+
+
+def to_json(value: Any) -> Any:
+    """Turn a frozen value into what `json.dumps` takes; tuples become lists."""
+    return _lists(_converter.unstructure(value))
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def from_json(kind: type[Kind], value: Any) -> Kind:
+    """Rebuild a frozen value of the given kind from what `to_json` gave.
+
+    Raises:
+        ValueError: naming each field that is missing, unknown or of a wrong type.
+    """
+    try:
+        return _converter.structure(value, kind)
+    except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
+
+
+def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:
+    """What differs between two values of one kind: dotted field name -> (published, used), both as JSON."""
+    old, new = _leaves(to_json(published)), _leaves(to_json(used))
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        name: leaf
+        for key, item in value.items()
+        for name, leaf in _leaves(item, f"{prefix}.{key}" if prefix else key).items()
+    }

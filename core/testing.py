@@ -1,0 +1,74 @@
+"""Test a checkpoint by a recipe: the command behind every `evaluate.py`."""
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from core import checkpoint, datasets, machine
+from core.command import EvaluationOptions
+from core.evaluation import evaluate
+from core.metrics import Score
+from core.network import Network
+from core.recipe import Architecture, Run, to_json
+from core.transforms import TestSamples
+
+
+def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Network:
+    """The network that the options name.
+
+    Raises:
+        ValueError: if there is none, or it is for other classes than the recipe's data.
+    """
+    recipe = options.recipe
+    where = options.weights or str(Run().to / (recipe.same_weights_as or recipe.name))
+    if not Path(where).is_dir() and (where.count("/") != 1 or options.weights is None):
+        raise ValueError(
+            f"there are no weights in {where}; train them with train.py {recipe.same_weights_as or recipe.name}, or "
+            "pass --weights with a run folder or the org/name of a repository on the Hugging Face Hub"
+        )
+    return kind.from_pretrained(where)
+
+
+def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architecture]) -> Score:
+    """Test a checkpoint with the recipe's data and protocol, print the table, and return the score.
+
+    Raises:
+        ValueError: if the data or the weights are missing, or do not belong together.
+    """
+    recipe = options.recipe
+    network = load(kind, options)
+    pairs = datasets.read(recipe.data.name, options.data, recipe.data.test)
+    if len(pairs.classes) != network.num_classes:
+        raise ValueError(
+            f"the weights are for {network.num_classes} classes, but {recipe.data.name!r} has {len(pairs.classes)}; "
+            "pass the --dataset and --data that they were trained on"
+        )
+    accelerator = Accelerator(mixed_precision=machine.mixed_precision(options.precision))
+    part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
+    datasets.check(pairs, part, quiet=not accelerator.is_main_process)
+
+    samples = TestSamples(pairs, network.normalisation)
+    network = network.to(accelerator.device)
+    score = evaluate(network, samples, recipe.protocol, pairs.classes, accelerator, options.workers, recipe.data.test)
+    accelerator.print(score.table())
+    for row in recipe.reported:
+        accelerator.print(f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})")
+    if network.about is not None and network.about.changed:
+        accelerator.print(f"these weights were not trained by the published recipe: {network.about.changed}")
+    if options.to is not None and accelerator.is_main_process:
+        checkpoint.write_json(options.to, record(recipe.name, score, split=recipe.data.test, protocol=recipe.protocol))
+        accelerator.print(f"wrote {options.to}")
+    return score
+
+
+def record(recipe: str, score: Score, **circumstances: Any) -> dict[str, Any]:
+    """A measured score with what is needed to believe it: recipe, hardware, commit, date and given circumstances."""
+    return {
+        "recipe": recipe,
+        **score.to_json(),
+        **to_json(circumstances),
+        "hardware": machine.hardware(),
+        "commit": machine.commit(),
+        "date": machine.today(),
+    }

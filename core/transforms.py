@@ -1,0 +1,169 @@
+"""From a pair of image and labels to tensors: one pipeline for training, one for testing.
+
+Every random number of a training sample comes from a generator that is a pure function of (seed, epoch, index), so a
+resumed run, another number of workers and another number of processes all see the same samples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int64, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from core.classes import IGNORE
+from core.datasets.pairs import Pairs
+from core.recipe import Augmentation
+from core.sizes import scaled_size
+
+Sample = tuple[Float[Tensor, "3 h w"], Int64[Tensor, "h w"]]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of red, green and blue in [0, 1] that the backbone's weights expect."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __call__(self, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+        """Bring an 8-bit image to mean 0 and deviation 1, in float32."""
+        mean = torch.tensor(self.mean).view(3, 1, 1) * 255
+        std = torch.tensor(self.std).view(3, 1, 1) * 255
+        return (image.as_subclass(Tensor).float() - mean) / std
+
+
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Turn any PIL image into an 8-bit RGB tensor."""
+    return rearrange(torch.from_numpy(np.array(image.convert("RGB"))), "h w c -> c h w").contiguous()
+
+
+def _decode(pairs: Pairs, lookup: np.ndarray, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+    row = pairs.rows[index]
+    return to_tensor(row["image"]), torch.from_numpy(lookup[np.asarray(row["labels"])])
+
+
+def augment(
+    image: UInt8[Tensor, "3 h w"],
+    labels: UInt8[Tensor, "h w"],
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    fill: tuple[int, int, int] = (0, 0, 0),
+) -> tuple[UInt8[Tensor, "3 c c"], UInt8[Tensor, "c c"]]:
+    """Scale, pad, crop, flip and brighten a pair; a pure function of its arguments.
+
+    Images are enlarged bilinearly and reduced with antialiasing; labels keep the nearest value and are padded with
+    255; `fill` is the colour that pads the image.
+    """
+    crop = augmentation.crop
+    image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
+    height, width = image.shape[-2:]
+
+    factor = generator.uniform(*augmentation.scale) if augmentation.scale else 1.0
+    size = scaled_size(height, width, augmentation.edge, augmentation.base, factor)
+    if size != (height, width):
+        image = functional.resize(image, list(size), antialias=True)
+        labels = functional.resize(labels, list(size))
+        height, width = size
+
+    missing = [0, 0, max(0, crop - width), max(0, crop - height)]  # left, top, right, bottom
+    if any(missing):
+        image, labels = functional.pad(image, missing, fill=list(fill)), functional.pad(labels, missing, fill=IGNORE)
+        height, width = image.shape[-2:]
+    top, left = generator.integers(height - crop + 1), generator.integers(width - crop + 1)
+    image, labels = (functional.crop(part, int(top), int(left), crop, crop) for part in (image, labels))
+
+    if augmentation.flip and generator.random() < 0.5:
+        image, labels = functional.horizontal_flip(image), functional.horizontal_flip(labels)
+    if augmentation.brightness:
+        strength = generator.uniform(1 - augmentation.brightness, 1 + augmentation.brightness)
+        image = functional.adjust_brightness(image, strength)
+    return image.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+class TrainingSamples(Dataset[Sample]):
+    """Augmented samples, addressed by (epoch, index)."""
+
+    def __init__(self, pairs: Pairs, augmentation: Augmentation, normalisation: Normalisation, seed: int) -> None:
+        self.pairs, self.augmentation, self.normalisation, self.seed = pairs, augmentation, normalisation, seed
+        self.lookup = pairs.lookup()
+        red, green, blue = normalisation.mean
+        self.fill = (round(255 * red), round(255 * green), round(255 * blue))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        image, labels = _decode(self.pairs, self.lookup, index)
+        generator = np.random.default_rng((self.seed, epoch, index, 1))
+        image, labels = augment(image, labels, self.augmentation, generator, self.fill)
+        return self.normalisation(image), labels.long()
+
+
+class TestSamples(Dataset[Sample]):
+    """Images at their own size, for testing."""
+
+    __test__ = False  # not a class of tests
+
+    def __init__(self, pairs: Pairs, normalisation: Normalisation) -> None:
+        self.pairs, self.normalisation = pairs, normalisation
+        self.lookup = pairs.lookup()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, labels = _decode(self.pairs, self.lookup, index)
+        return self.normalisation(image), labels.long()
+
+    def picture(self, index: int) -> np.ndarray:
+        """The image as it is, 8 bits, h w 3."""
+        return np.asarray(self.pairs.rows[index]["image"].convert("RGB"))
+
+
+class Order(Sampler[list[tuple[int, int]]]):
+    """Which samples a process sees: for each step its share of the batch, in `accumulate` parts.
+
+    The batch of a step is the same whatever the number of processes, and a pure function of (seed, step): resuming
+    means starting at another step. Each epoch is a new permutation; a last batch that is not full is left out.
+
+    Args:
+        images: how many images there are.
+        batch: the total batch, a multiple of `processes * accumulate`.
+        steps: the steps to give, e.g. `range(resumed, total)`.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        batch: int,
+        steps: range,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        self.images, self.batch, self.steps, self.seed = images, batch, steps, seed
+        self.process, self.processes, self.accumulate = process, processes, accumulate
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        part = self.batch // (self.processes * self.accumulate)
+        shuffled, permutation = -1, np.empty(0, dtype=np.int64)
+        for step in self.steps:
+            epoch, place = divmod(step, self.images // self.batch)
+            if epoch != shuffled:
+                shuffled, permutation = epoch, np.random.default_rng((self.seed, epoch, 0, 2)).permutation(self.images)
+            whole = permutation[place * self.batch : (place + 1) * self.batch]
+            for number in range(self.accumulate):
+                start = (number * self.processes + self.process) * part
+                yield [(epoch, int(index)) for index in whole[start : start + part]]
