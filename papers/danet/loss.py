@@ -1,0 +1,20 @@
+"""The objective of DANet: a cross-entropy for each classifier.
+
+Unlike the text of the first arXiv version, which implies one loss, both modules together are trained by three terms
+of equal weight: of the fused scores, of the position branch and of the channel branch, as in the authors' code.
+"""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from core.losses import cross_entropy
+from papers.danet.model import Output
+
+
+def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
+    """Return the terms of the objective, each with weight 1; their sum is minimised."""
+    terms = {"fused": cross_entropy(output.scores, labels)}
+    if output.position is not None and output.channel is not None:
+        terms["position"] = cross_entropy(output.position, labels)
+        terms["channel"] = cross_entropy(output.channel, labels)
+    return terms

@@ -1,0 +1,217 @@
+"""DANet: Dual Attention Network for Scene Segmentation (Fu et al., CVPR 2019, arXiv:1809.02983).
+
+The names are the paper's, so code and paper can be read side by side:
+
+    A        b c h w        local features
+    B, C, D  b c (h w)      three projections of A, flattened to n = h * w positions
+    S        n x n          s_ji, how much position i matters to position j; never stored
+    X        c x c          x_ji, how much channel i matters to channel j
+    E        b c h w        A, plus the context that each position (or channel) has gathered
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.attention import attention, attention_rows
+from core.backbones import Backbone
+from core.network import Network
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What can be chosen about a DANet.
+
+    `position_attention` and `channel_attention`: "released" as in the authors' code, "paper" as in the text, or
+    "none". `reduction`: the queries and keys of the position attention have 1/reduction of its channels (released 8,
+    text 1). `side_scores`: with both modules, each gets a classifier and a loss of its own, as released.
+    `align_corners`: how scores are enlarged (released: True).
+    """
+
+    backbone: Backbone = Backbone("resnet101", multi_grid=(4, 8, 16))
+    position_attention: Literal["released", "paper", "none"] = "released"
+    channel_attention: Literal["released", "paper", "none"] = "released"
+    reduction: int = 8
+    side_scores: bool = True
+    align_corners: bool = True
+
+
+def _refuse_unknown(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+class PositionAttention(nn.Module):
+    """Lets every position gather features from every other one (PAM, Figure 3(A)).
+
+        s_ji = exp(B_i . C_j) / sum_i exp(B_i . C_j)                                  Eq. (1)
+        E_j  = alpha * sum_i(s_ji * D_i) + A_j                                        Eq. (2)
+
+    `alpha` is learned from 0, so the untrained module passes A through unchanged. Memory grows with n, not n * n.
+
+    Unlike the text, `form="released"` takes B, C and D from bare 1x1 convolutions with bias; `form="paper"` adds the
+    batch normalisation and ReLU. Unlike the text, which gives B and C the c channels of A, they have c / reduction.
+
+    Raises:
+        ValueError: if `channels` is not a multiple of `reduction`, or the form is unknown.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8, form: Literal["released", "paper"] = "released") -> None:
+        super().__init__()
+        _refuse_unknown("the form of PositionAttention", form, ("released", "paper"))
+        if reduction < 1 or channels % reduction:
+            raise ValueError(
+                f"PositionAttention needs channels divisible by reduction, got {channels} and "
+                f"{reduction}; pass reduction=1 for the text of the paper"
+            )
+
+        def project(width: int) -> nn.Module:
+            if form == "released":
+                return nn.Conv2d(channels, width, kernel_size=1)
+            return _convolution(channels, width, kernel_size=1)
+
+        self.to_b = project(channels // reduction)
+        self.to_c = project(channels // reduction)
+        self.to_d = project(channels)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Return E for the features A."""
+        B = rearrange(self.to_b(A), "b c h w -> b c (h w)")
+        C = rearrange(self.to_c(A), "b c h w -> b c (h w)")
+        D = rearrange(self.to_d(A), "b c h w -> b c (h w)")
+
+        context = attention(C, B, D)  # Eq. (1) and the sum in Eq. (2): position j asks with C_j, i answers with B_i
+
+        return self.alpha * rearrange(context, "b c (h w) -> b c h w", h=A.shape[-2]) + A  # Eq. (2)
+
+    def rows(self, A: Float[Tensor, "b c h w"], positions: Int[Tensor, " p"]) -> Float[Tensor, "b p h w"]:
+        """Return the sub-attention maps of Figure 6: S_j as an image, for the positions j = y * w + x."""
+        B = rearrange(self.to_b(A), "b c h w -> b c (h w)")
+        C = rearrange(self.to_c(A), "b c h w -> b c (h w)")
+        S = attention_rows(C, B, positions)  # Eq. (1)
+        return rearrange(S, "b p (h w) -> b p h w", h=A.shape[-2])
+
+
+class ChannelAttention(nn.Module):
+    """Lets every channel gather features from every other one (CAM, Figure 3(B)).
+
+        x_ji = exp(A_i . A_j) / sum_i exp(A_i . A_j)                                  Eq. (3)
+        E_j  = beta * sum_i(x_ji * A_i) + A_j                                         Eq. (4)
+
+    `beta` is learned from 0, so the untrained module passes A through unchanged. It has no other weights. Energies
+    are sums over all positions and reach 5e4: they and the softmax are float32 whatever the precision.
+
+    Unlike the text, `form="released"` computes softmax(max_i(A_i . A_j) - A_i . A_j), which equals
+    softmax(-A_i . A_j): the least similar channels matter most. All public weights need it. `form="paper"` is Eq. (3).
+
+    Raises:
+        ValueError: if the form is unknown.
+    """
+
+    def __init__(self, form: Literal["released", "paper"] = "released") -> None:
+        super().__init__()
+        _refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
+        self.sign = 1.0 if form == "paper" else -1.0
+        self.beta = nn.Parameter(torch.zeros(()))
+
+    def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Return E for the features A."""
+        channels = rearrange(
+            A, "b c h w -> b (h w) c"
+        )  # the same product as over positions, with channels in their place
+
+        context = attention(self.sign * channels, channels, channels)  # Eq. (3) and the sum in Eq. (4)
+
+        return self.beta * rearrange(context, "b (h w) c -> b c h w", h=A.shape[-2]) + A  # Eq. (4)
+
+
+def _convolution(channels: int, width: int, kernel_size: int = 3) -> nn.Sequential:
+    """A convolution that keeps the size, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    )
+
+
+def _classifier(channels: int, num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
+
+
+class Output(NamedTuple):
+    """Scores at input size; those of the single modules only with both modules and `side_scores`."""
+
+    scores: Float[Tensor, "b k h w"]
+    position: Float[Tensor, "b k h w"] | None = None
+    channel: Float[Tensor, "b k h w"] | None = None
+
+
+class Branch(nn.Module):
+    """One attention module between two convolutions (a row of Figure 2): reduce, attend, transform."""
+
+    def __init__(self, channels: int, width: int, attend: nn.Module) -> None:
+        super().__init__()
+        self.reduce = _convolution(channels, width)
+        self.attend = attend
+        self.transform = _convolution(width, width)
+
+    def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
+        """Return the transformed E for the backbone's features."""
+        return self.transform(self.attend(self.reduce(features)))
+
+
+class DANet(Network):
+    """Dual Attention Network (Figure 2): two attention branches on a dilated ResNet, summed and classified.
+
+    With one module it is that branch and its classifier; with none, the "Dilated FCN" of Table 1: a 3x3 convolution
+    to a quarter of the channels and the classifier.
+
+    Args:
+        num_classes: the k of the scores.
+        architecture: everything else.
+
+    Raises:
+        ValueError: if the architecture is impossible.
+    """
+
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
+        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
+        kinds = ("released", "paper", "none")
+        _refuse_unknown("position_attention", architecture.position_attention, kinds)
+        _refuse_unknown("channel_attention", architecture.channel_attention, kinds)
+        self.architecture = architecture
+        channels = self.backbone.channels[-1]
+        width = channels // 4
+
+        self.position: Branch | None = None
+        if architecture.position_attention != "none":
+            attend: nn.Module = PositionAttention(width, architecture.reduction, architecture.position_attention)
+            self.position = Branch(channels, width, attend)
+        self.channel: Branch | None = None
+        if architecture.channel_attention != "none":
+            self.channel = Branch(channels, width, ChannelAttention(architecture.channel_attention))
+        self.plain = _convolution(channels, width) if self.position is None and self.channel is None else None
+
+        self.classify = _classifier(width, num_classes)
+        both = self.position is not None and self.channel is not None and architecture.side_scores
+        self.classify_position = _classifier(width, num_classes) if both else None
+        self.classify_channel = _classifier(width, num_classes) if both else None
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+        """Return the scores of the fused features, and those of each module while there are three classifiers."""
+        size = image.shape[-2:]
+        features = self.backbone(image)[-1]
+        branches = [branch(features) for branch in (self.position, self.channel, self.plain) if branch is not None]
+
+        def enlarge(scores: Tensor) -> Tensor:
+            return functional.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
+
+        scores = enlarge(self.classify(sum(branches)))
+        if self.classify_position is None or self.classify_channel is None:
+            return Output(scores)
+        position, channel = branches
+        return Output(scores, enlarge(self.classify_position(position)), enlarge(self.classify_channel(channel)))

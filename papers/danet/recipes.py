@@ -1,0 +1,261 @@
+"""The recipes of DANet: one value for each row that Tables 1-5 report for the paper's own networks and baselines.
+
+Where the text is silent, the values are those of the authors' released code and of their answers to users; the table
+"Where the paper is silent" in README.md says which is which. Costs are the authors': four P40 GPUs with 14.5 GB each
+for a batch of 8 crops of 768 x 768.
+"""
+
+from dataclasses import replace
+
+from core.backbones import Backbone
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from papers.danet.model import Architecture
+
+DEMO = "danet-demo"
+
+CITYSCAPES = Data("cityscapes", num_classes=19)
+PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
+COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
+CAMVID = Data("camvid", num_classes=11, test="test")
+SCENES = Data("scenes", num_classes=10)
+
+R50 = Backbone("resnet50")
+R101 = Backbone("resnet101")
+R101_MULTI_GRID = Backbone("resnet101", multi_grid=(4, 8, 16))
+
+DUAL = Architecture(R101)
+"""Both modules as released, without multi-grid."""
+
+ONE_LOSS = 0.01
+THREE_LOSSES = 0.003
+"""The rates for Cityscapes, by an author's answer: 0.01 with one loss, 0.003 with three. The text says 0.01."""
+
+FIXED_SCALE = Augmentation(crop=768, base=1024)
+RANDOM_SCALE = Augmentation(crop=768, base=1024, scale=(0.75, 2.0))
+
+SLIDING = Protocol(crop=768, stride=512, flip=True, merge="exp")
+"""What the released code calls single-scale: windows of 768 in steps of 512, and their mirror images."""
+
+MULTI_SCALE = Protocol(
+    crop=1024, stride=512, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.2), flip=True, merge="exp"
+)
+"""The released code's eight scales; the text names six."""
+
+
+def _reported(table: str, row: str, value: float, split: str = "val", per_class: tuple[float, ...] = ()) -> Reported:
+    return Reported("DANet", table, row, split, value, per_class=per_class)
+
+
+def _ablation(name: str, value: float, architecture: Architecture, *also: Reported) -> Recipe[Architecture]:
+    """A row of Table 1: no random scaling, 180 epochs."""
+    position, channel = architecture.position_attention != "none", architecture.channel_attention != "none"
+    modules = " + ".join([label for label, used in (("PAM", position), ("CAM", channel)) if used])
+    network = architecture.backbone.name.replace("resnet", "Res")
+    row = f"DANet {network} {modules}" if modules else f"Dilated FCN {network}"
+    rate = THREE_LOSSES if position and channel else ONE_LOSS
+    return Recipe(
+        name=name,
+        summary=f"Cityscapes ablation, {row}",
+        architecture=architecture,
+        data=CITYSCAPES,
+        augmentation=FIXED_SCALE,
+        optimisation=Optimisation(rate, batch=8, length=180, head_multiplier=10),
+        protocol=SLIDING,
+        reported=(_reported("Table 1", row, value), *also),
+    )
+
+
+def _only(backbone: Backbone, position: bool = False, channel: bool = False) -> Architecture:
+    """A network with the given modules, as released."""
+    return Architecture(
+        backbone,
+        position_attention="released" if position else "none",
+        channel_attention="released" if channel else "none",
+    )
+
+
+_FINAL = Recipe(
+    name="danet-r101-cityscapes",
+    summary="Cityscapes, the final network: random scaling and multi-grid",
+    architecture=replace(DUAL, backbone=R101_MULTI_GRID),
+    data=CITYSCAPES,
+    augmentation=RANDOM_SCALE,
+    optimisation=Optimisation(THREE_LOSSES, batch=8, length=240, head_multiplier=10),
+    protocol=SLIDING,
+    reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid", 79.94),),
+)
+
+TEST_PER_CLASS = (
+    *(98.6, 86.1, 93.5, 56.1, 63.3, 69.7, 77.3, 81.3, 93.9, 72.9),  # road to terrain
+    *(95.7, 87.3, 72.9, 96.2, 76.8, 89.4, 86.5, 72.2, 78.2),  # sky to bicycle
+)
+
+_FINAL_TEST = replace(
+    _FINAL,
+    name="danet-r101-cityscapes-test",
+    summary="Cityscapes test server, eight scales",
+    data=replace(CITYSCAPES, test="test"),
+    protocol=MULTI_SCALE,
+    same_weights_as="danet-r101-cityscapes",
+    reported=(
+        _reported(
+            "Table 3",
+            "DANet",
+            81.5,
+            "test",
+            per_class=TEST_PER_CLASS,
+        ),
+    ),
+)
+
+_TEXT = replace(
+    _FINAL,
+    name="danet-r101-cityscapes-text",
+    summary="Cityscapes, the final network as the text alone has it: Eq. (3), one loss, rate 0.01, six scales",
+    architecture=Architecture(
+        R101_MULTI_GRID, position_attention="paper", channel_attention="paper", reduction=1, side_scores=False
+    ),
+    optimisation=Optimisation(0.01, batch=8, length=240),
+    protocol=Protocol(crop=768, stride=512, scales=(0.75, 1.0, 1.25, 1.5, 1.75, 2.0)),
+    reported=(),
+)
+
+
+def _context(name: str, what: str, architecture: Architecture, data: Data, reported: Reported) -> Recipe[Architecture]:
+    """A row of Table 4 or 5. Their training was never released: schedule and crops are PyTorch-Encoding's defaults."""
+    return Recipe(
+        name=name,
+        summary=what,
+        architecture=architecture,
+        data=data,
+        augmentation=Augmentation(crop=576, base=608, scale=(0.75, 2.0)),
+        optimisation=Optimisation(0.001, batch=16, length=80, head_multiplier=10),
+        protocol=Protocol(
+            crop=576, stride=384, base=608, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True, merge="exp"
+        ),
+        reported=(reported,),
+    )
+
+
+def _camvid(name: str, what: str, architecture: Architecture, rate: float = THREE_LOSSES) -> Recipe[Architecture]:
+    """Ours: the schedule of the final network at the size of CamVid's frames."""
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid, {what}",
+        architecture=architecture,
+        data=CAMVID,
+        augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
+        optimisation=Optimisation(rate, batch=8, length=120, head_multiplier=10),
+        protocol=Protocol(),
+    )
+
+
+def _small(recipe: Recipe[Architecture], name: str) -> Recipe[Architecture]:
+    """Ours: CamVid at two thirds of its size for a tenth of the epochs, so that two CPU cores can do it."""
+    return replace(
+        recipe,
+        name=name,
+        summary=recipe.summary + ", reduced for a CPU",
+        augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
+        optimisation=replace(recipe.optimisation, length=12),
+        protocol=Protocol(base=320),
+    )
+
+
+_MULTI_GRID_R50 = Backbone("resnet50", multi_grid=(4, 8, 16))
+_CAMVID_R18 = _camvid("danet-r18-camvid", "DANet Res18", Architecture(Backbone("resnet18")))
+_CAMVID_R18_FCN = _camvid("danet-r18-camvid-fcn", "Dilated FCN Res18", _only(Backbone("resnet18")), ONE_LOSS)
+
+_ALL: tuple[Recipe[Architecture], ...] = (
+    Recipe(
+        name=DEMO,
+        summary="ours: embedded scenes, a tiny DANet, two minutes on two cores",
+        architecture=Architecture(Backbone("resnet10_tiny")),
+        data=SCENES,
+        augmentation=Augmentation(crop=128, scale=(0.75, 1.5), brightness=0.2),
+        optimisation=Optimisation(0.05, batch=16, length=40),
+        protocol=Protocol(flip=True),
+        backbone_weights="none",
+    ),
+    # Table 1
+    _ablation("danet-r50-cityscapes-fcn", 70.03, _only(R50)),
+    _ablation("danet-r50-cityscapes-pam", 75.74, _only(R50, position=True)),
+    _ablation("danet-r50-cityscapes-cam", 74.28, _only(R50, channel=True)),
+    _ablation("danet-r50-cityscapes-pam-cam", 76.34, _only(R50, position=True, channel=True)),
+    _ablation("danet-r101-cityscapes-fcn", 72.54, _only(R101)),
+    _ablation("danet-r101-cityscapes-pam", 77.03, _only(R101, position=True)),
+    _ablation("danet-r101-cityscapes-cam", 76.55, _only(R101, channel=True)),
+    _ablation("danet-r101-cityscapes-pam-cam", 77.57, DUAL, _reported("Table 2", "DANet-101", 77.57)),
+    # Table 2
+    replace(
+        _FINAL,
+        name="danet-r101-cityscapes-da",
+        summary="Cityscapes, random scaling, no multi-grid",
+        architecture=DUAL,
+        reported=(_reported("Table 2", "DANet-101 DA", 78.83),),
+    ),
+    _FINAL,
+    replace(
+        _FINAL,
+        name="danet-r101-cityscapes-ms",
+        summary="Cityscapes, the final network at eight scales",
+        protocol=MULTI_SCALE,
+        same_weights_as="danet-r101-cityscapes",
+        reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid + MS", 81.50),),
+    ),
+    # Table 3
+    _FINAL_TEST,
+    # Tables 4 and 5
+    _context(
+        "danet-r50-pascal-context-fcn",
+        "PASCAL Context, Dilated FCN Res50",
+        _only(R50),
+        PASCAL_CONTEXT,
+        _reported("Table 4", "Dilated FCN(Res50)", 44.3),
+    ),
+    _context(
+        "danet-r50-pascal-context",
+        "PASCAL Context, DANet Res50",
+        Architecture(_MULTI_GRID_R50),
+        PASCAL_CONTEXT,
+        _reported("Table 4", "DANet (Res50)", 50.1),
+    ),
+    _context(
+        "danet-r101-pascal-context",
+        "PASCAL Context, DANet Res101",
+        Architecture(R101_MULTI_GRID),
+        PASCAL_CONTEXT,
+        _reported("Table 4", "DANet (Res101)", 52.6),
+    ),
+    _context(
+        "danet-r50-cocostuff-fcn",
+        "COCO-Stuff 10k, Dilated FCN Res50",
+        _only(R50),
+        COCO_STUFF,
+        _reported("Table 5", "Dilated FCN (Res50)", 31.9, "test"),
+    ),
+    _context(
+        "danet-r50-cocostuff",
+        "COCO-Stuff 10k, DANet Res50",
+        Architecture(_MULTI_GRID_R50),
+        COCO_STUFF,
+        _reported("Table 5", "DANet (Res50)", 37.2, "test"),
+    ),
+    _context(
+        "danet-r101-cocostuff",
+        "COCO-Stuff 10k, DANet Res101",
+        Architecture(R101_MULTI_GRID),
+        COCO_STUFF,
+        _reported("Table 5", "DANet (Res101)", 39.7, "test"),
+    ),
+    # ours
+    _TEXT,
+    _CAMVID_R18,
+    _CAMVID_R18_FCN,
+    _camvid("danet-r50-camvid", "DANet Res50", Architecture(Backbone("resnet50"))),
+    _small(_CAMVID_R18, "danet-r18-camvid-small"),
+    _small(_CAMVID_R18_FCN, "danet-r18-camvid-small-fcn"),
+)
+
+RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}
+"""Every recipe by name, in the order of the paper's tables."""
