@@ -1,0 +1,51 @@
+"""The READMEs say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ci.rows import PAPERS, measured, tables, with_tables
+
+ROOT = Path(__file__).parent.parent
+TEST_COMMAND = 'pip install -e ".[dev]" && pytest'
+
+
+@pytest.mark.parametrize("file", tables(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_tables_follow_the_recipes(file: Path) -> None:
+    """`python -m ci.rows --write` brings them up to date."""
+    text = file.read_text(encoding="utf-8")
+    assert with_tables(text, tables()[file]) == text
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_reported_value_stands_in_the_table(paper: str) -> None:
+    text = (ROOT / "papers" / paper / "README.md").read_text(encoding="utf-8")
+    for name, recipe in PAPERS[paper].items():
+        for row in recipe.reported:
+            assert re.search(rf"\| `{name}` \|.*\| {row.value:.2f} \|", text)
+
+
+def test_a_missing_mark_is_said() -> None:
+    with pytest.raises(ValueError, match="results"):
+        with_tables("no marks", {"results": "table"})
+
+
+def test_measured_scores_name_a_recipe_and_their_circumstances() -> None:
+    known = {name for recipes in PAPERS.values() for name in recipes}
+    for score in measured():
+        assert score["recipe"] in known
+        assert {"metric", "value", "command", "commit", "hardware", "minutes", "date", "note"} <= score.keys()
+
+
+def test_checks_run_the_line_of_the_readme() -> None:
+    assert TEST_COMMAND in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "README.md", *ROOT.glob("papers/*/README.md")], ids=lambda file: file.parent.name
+)
+def test_links_lead_somewhere(file: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", file.read_text(encoding="utf-8")):
+        assert (file.parent / target).exists(), target
