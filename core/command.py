@@ -6,11 +6,11 @@ evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR] ...
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
 import tyro
 
@@ -59,12 +59,16 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def parse(
-    options: type[Options], recipes: Mapping[str, Recipe[Any]], demo: str, arguments: Sequence[str], **defaults: Any
+    options: Callable[..., Options],
+    recipes: Mapping[str, Recipe[Any]],
+    demo: str,
+    arguments: Sequence[str],
+    **defaults: Any,
 ) -> Options:
     """Read a command line: an optional recipe name, then options.
 
     Args:
-        options: the dataclass of what may be given, with a field `recipe`.
+        options: the dataclass of what may be given, with a field `recipe`, e.g. `TrainingOptions[Architecture]`.
         recipes: the paper's recipes by name.
         demo: the name of the recipe that is meant without a name.
         arguments: the words after the program.
@@ -79,9 +83,11 @@ def parse(
         close = difflib.get_close_matches(name, recipes, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(recipes)}"
         refuse(f"there is no recipe {name!r}: {hint} (--help lists them with their reported numbers)")
-    default = options(recipe=recipes[name], **defaults)  # type: ignore[call-arg]
+    default = options(recipe=recipes[name], **defaults)
     program = f"{Path(sys.argv[0]).name} [RECIPE]"
-    return tyro.cli(options, prog=program, description=listing(recipes, demo), default=default, args=words)
+    return tyro.cli(
+        cast(type[Options], options), prog=program, description=listing(recipes, demo), default=default, args=words
+    )
 
 
 def listing(recipes: Mapping[str, Recipe[Any]], demo: str) -> str:

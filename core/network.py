@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +137,7 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
     @classmethod
     def _from_pretrained(
         cls, *, model_id: str, config: dict[str, Any] | None = None, strict: bool = True, **kwargs: Any
-    ) -> Self:
+    ) -> "Network":
         """Load strictly: the mixin's own default leaves random weights in silence where keys differ."""
         if config is None:
             raise ValueError(

@@ -5,10 +5,10 @@ The science is in `Recipe`, the machine is in `Run`. Both are plain data: `to_js
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import cattrs
 import tyro
@@ -259,14 +259,14 @@ def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def from_json(kind: type[Kind], value: Any) -> Kind:
+def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
     """Rebuild a frozen value of the given kind from what `to_json` gave.
 
     Raises:
         ValueError: naming each field that is missing, unknown or of a wrong type.
     """
     try:
-        return _converter.structure(value, kind)
+        return _converter.structure(value, cast(type[Kind], kind))
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
 

@@ -59,7 +59,7 @@ def _ablation(name: str, value: float, architecture: Architecture, *also: Report
         architecture=architecture,
         data=CITYSCAPES,
         augmentation=FIXED_SCALE,
-        optimisation=Optimisation(rate, batch=8, length=180, head_multiplier=10),
+        optimisation=Optimisation(rate, batch=8, length=180, head_multiplier=10.0),
         protocol=SLIDING,
         reported=(_reported("Table 1", row, value), *also),
     )
@@ -80,7 +80,7 @@ _FINAL = Recipe(
     architecture=replace(DUAL, backbone=R101_MULTI_GRID),
     data=CITYSCAPES,
     augmentation=RANDOM_SCALE,
-    optimisation=Optimisation(THREE_LOSSES, batch=8, length=240, head_multiplier=10),
+    optimisation=Optimisation(THREE_LOSSES, batch=8, length=240, head_multiplier=10.0),
     protocol=SLIDING,
     reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid", 79.94),),
 )
@@ -129,7 +129,7 @@ def _context(name: str, what: str, architecture: Architecture, data: Data, repor
         architecture=architecture,
         data=data,
         augmentation=Augmentation(crop=576, base=608, scale=(0.75, 2.0)),
-        optimisation=Optimisation(0.001, batch=16, length=80, head_multiplier=10),
+        optimisation=Optimisation(0.001, batch=16, length=80, head_multiplier=10.0),
         protocol=Protocol(
             crop=576, stride=384, base=608, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True, merge="exp"
         ),
@@ -145,7 +145,7 @@ def _camvid(name: str, what: str, architecture: Architecture, rate: float = THRE
         architecture=architecture,
         data=CAMVID,
         augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
-        optimisation=Optimisation(rate, batch=8, length=120, head_multiplier=10),
+        optimisation=Optimisation(rate, batch=8, length=120, head_multiplier=10.0),
         protocol=Protocol(),
     )
 

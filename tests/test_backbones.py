@@ -1,0 +1,399 @@
+"""Backbones: equal to torchvision's dilated ResNets, strict about weights, clear about what is missing."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+import huggingface_hub
+import jaxtyping
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from core.backbones import (
+    ARCHITECTURES,
+    Architecture,
+    Backbone,
+    BackboneName,
+    Features,
+    build,
+    load_weights,
+    normalisation,
+)
+
+TINY = Backbone("resnet10_tiny")
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Give every BatchNorm statistics, scales and shifts that matter, as training would."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.uniform_(module.bias, -0.1, 0.1)
+    return network
+
+
+def torchvision_features(network: torchvision.models.ResNet, image: Tensor) -> list[Tensor]:
+    """C1 to C4, by torchvision's own modules."""
+    maps = [network.maxpool(network.relu(network.bn1(network.conv1(image))))]
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        maps.append(stage(maps[-1]))
+    return maps[1:]
+
+
+def body_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a torchvision network that a backbone has too."""
+    return {key: value for key, value in network.state_dict().items() if not key.startswith("fc.")}
+
+
+def parameters(backbone: Backbone) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(backbone).parameters())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small maps gain nothing from threads, and on a busy computer threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def image() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(1, 3, 65, 97)
+
+
+@pytest.fixture(scope="module")
+def resnet18() -> nn.Module:
+    torch.manual_seed(1)
+    return with_statistics(torchvision.models.resnet18(weights=None)).eval()
+
+
+@pytest.fixture
+def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for users: the type checks of the tests would refuse a wrong Literal, and a list, before we can."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache and no Hub: the computer of somebody on a train."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+# ---------------------------------------------------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride", "multi_grid"),
+    [
+        ("resnet50", 8, None),
+        ("resnet50", 16, None),
+        ("resnet50", 32, None),
+        ("resnet50", 8, (4, 8, 16)),
+        ("resnet50", 16, (1, 2, 4)),
+        ("resnet101", 8, (4, 8, 16)),
+    ],
+)
+def test_features_equal_torchvision_bit_for_bit(name, output_stride, multi_grid, image):
+    torch.manual_seed(2)
+    dilated = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
+    constructor = {"resnet50": torchvision.models.resnet50, "resnet101": torchvision.models.resnet101}[name]
+    reference = with_statistics(constructor(weights=None, replace_stride_with_dilation=dilated)).eval()
+    for block, rate in zip(reference.layer4, multi_grid or (), strict=bool(multi_grid)):
+        block.conv2.dilation = block.conv2.padding = (rate, rate)
+
+    features = build(Backbone(name, output_stride=output_stride, multi_grid=multi_grid)).eval()
+    features.body.load_state_dict(body_tensors(reference), strict=True)
+
+    with torch.inference_mode():
+        for ours, theirs in zip(features(image), torchvision_features(reference, image), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_multi_grid_changes_c4_alone_and_in_both_convolutions_of_a_basic_block(image):
+    torch.manual_seed(3)
+    plain = with_statistics(build(Backbone("resnet18"))).eval()
+    gridded = build(Backbone("resnet18", multi_grid=(4, 8))).eval()
+    gridded.load_state_dict(plain.state_dict())
+
+    with torch.inference_mode():
+        equal = [torch.equal(a, b) for a, b in zip(plain(image), gridded(image), strict=True)]
+    assert equal == [True, True, True, False]
+    dilations = [
+        module.dilation
+        for module in gridded.body.get_submodule("layer4").modules()
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+    ]
+    assert dilations == [(4, 4), (4, 4), (8, 8), (8, 8)]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize(("name", "stem"), [(name, stem) for name, row in ARCHITECTURES.items() for stem in row.stems])
+def test_channels_and_strides_are_those_of_the_maps(name, stem, output_stride):
+    with torch.device("meta"):
+        features = build(Backbone(name, stem, output_stride))
+        maps = features(torch.empty(1, 3, 769, 513))
+
+    assert features.strides == (4, 8, min(16, output_stride), output_stride)
+    assert features.channels == tuple(map_.shape[1] for map_ in maps)
+    for map_, stride in zip(maps, features.strides, strict=True):
+        assert map_.shape[2:] == (-(-769 // stride), -(-513 // stride))
+    if output_stride == 8:
+        assert [map_.shape[2] for map_ in maps] == [193, 97, 97, 97]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "count"),
+    [
+        ("resnet10_tiny", "plain", 187_192),
+        ("resnet18", "plain", 11_176_512),  # 11,689,512 with torchvision's classifier of 513,000
+        ("resnet18", "deep64", 11_324_992),
+        ("resnet50", "plain", 23_508_032),
+        ("resnet50", "deep32", 23_527_264),
+        ("resnet50", "deep64", 23_631_808),
+        ("resnet101", "deep64", 42_623_936),
+    ],
+)
+def test_parameter_counts(name, stem, count):
+    assert parameters(Backbone(name, stem)) == count
+
+
+@pytest.mark.parametrize(("stem", "widths"), [("deep32", [32, 32, 64]), ("deep64", [64, 64, 128])])
+def test_a_deep_stem_is_three_small_convolutions(stem, widths):
+    with torch.device("meta"):
+        network = build(Backbone("resnet18", stem)).body
+    convolutions = [m for m in network.get_submodule("conv1").modules() if isinstance(m, nn.Conv2d)]
+    assert [convolution.out_channels for convolution in convolutions] == widths
+    assert {convolution.kernel_size for convolution in convolutions} == {(3, 3)}
+
+
+def test_every_parameter_of_the_tiny_network_learns(image):
+    torch.manual_seed(4)
+    features = with_statistics(build(TINY)).train()
+    sum(map_.square().mean() for map_ in features(image.repeat(2, 1, 1, 1))).backward()
+    assert all(parameter.requires_grad and parameter.grad.abs().sum() > 0 for parameter in features.parameters())
+
+
+@pytest.mark.parametrize(
+    ("row", "output_stride", "channels", "strides"),
+    [
+        (
+            Architecture("hrnet_w48", 0, {"feature_location": ""}, stems=("plain",), output_strides=(32,)),
+            32,
+            (48, 96, 192, 384),
+            (4, 8, 16, 32),
+        ),
+        (Architecture("tf_efficientnet_b7", 0, stems=("plain",)), 8, (48, 80, 224, 640), (4, 8, 8, 8)),
+    ],
+)
+def test_another_timm_network_is_one_row(row, output_stride, channels, strides, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "resnet34", row)  # under a name that the Literal allows
+    backbone = Backbone("resnet34", output_stride=output_stride)
+    with torch.device("meta"):
+        features = build(backbone)
+        shapes = [map_.shape[1:] for map_ in features(torch.empty(1, 3, 64, 96))]
+    assert (features.channels, features.strides) == (channels, strides)
+    assert shapes == [(c, 64 // s, 96 // s) for c, s in zip(channels, strides, strict=True)]
+    with pytest.raises(ValueError, match="needs a ResNet"):
+        Backbone("resnet34", output_stride=output_stride, multi_grid=(4, 8, 16))
+
+
+# ------------------------------------------------------------------------------------------------------- descriptions
+
+
+def test_the_literal_and_the_table_have_the_same_names():
+    assert get_args(BackboneName) == tuple(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("backbone", [Backbone(), Backbone("resnet50", "deep64", 16, (4, 8, 16))])
+def test_a_backbone_is_json(backbone, no_type_checks):
+    again = Backbone(**json.loads(json.dumps(asdict(backbone))))
+    assert again == backbone
+    assert hash(again) == hash(backbone)
+
+
+def test_normalisation_is_imagenets():
+    assert normalisation(Backbone()) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "resnet1O1"}, "no backbone 'resnet1O1'.*did you mean 'resnet101'"),
+        ({"name": "vit"}, "no backbone 'vit', only resnet10_tiny, resnet18, "),
+        ({"stem": "deep"}, "resnet101 with the stem 'deep'.*did you mean 'deep"),
+        ({"name": "resnet10_tiny", "stem": "deep64"}, "resnet10_tiny with the stem 'deep64', only plain"),
+        ({"output_stride": 4}, "resnet101 at output stride 4, only 8, 16, 32"),
+        ({"multi_grid": (4, 8)}, r"needs 3 dilations.*got \(4, 8\)"),
+        ({"multi_grid": ()}, r"needs 3 dilations.*got \(\)"),
+        ({"multi_grid": (4, 8, 0)}, "of at least 1"),
+        ({"name": "resnet18", "multi_grid": (4, 8, 16)}, "needs 2 dilations"),
+        ({"output_stride": 32, "multi_grid": (4, 8, 16)}, "set output_stride to 8 or 16"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_at_construction(fields, message, no_type_checks):
+    with pytest.raises(ValueError, match=message):
+        Backbone(**fields)
+
+
+# ------------------------------------------------------------------------------------------------------------ weights
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "state_dict", "model", "module", "no counters"])
+def test_weights_in_torchvisions_names_load_from_every_kind_of_file(kind, resnet18, image, tmp_path):
+    tensors = dict(resnet18.state_dict())
+    path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pth")
+    if kind == "safetensors":
+        save_file(tensors, path)
+    elif kind in ("state_dict", "model"):
+        torch.save({kind: tensors, "epoch": 90}, path)
+    elif kind == "module":
+        torch.save({"state_dict": {f"module.{key}": value for key, value in tensors.items()}}, path)
+    elif kind == "no counters":
+        torch.save({key: value for key, value in tensors.items() if "num_batches" not in key}, path)
+    else:
+        torch.save(resnet18.state_dict(), path)
+
+    backbone = Backbone("resnet18", output_stride=32)
+    features = build(backbone).eval()
+    load_weights(features, backbone, str(path))
+    with torch.inference_mode():
+        for ours, theirs in zip(features(image), torchvision_features(resnet18, image), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_half_precision_becomes_the_dtype_of_the_network(resnet18, tmp_path):
+    tensors = body_tensors(resnet18)
+    halves = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    save_file(halves, tmp_path / "half.safetensors")
+    backbone = Backbone("resnet18")
+    features = build(backbone)
+    load_weights(features, backbone, tmp_path / "half.safetensors")
+    for key, value in features.body.state_dict().items():
+        assert value.dtype == (torch.int64 if key.endswith("num_batches_tracked") else torch.float32)
+        assert torch.equal(value, halves[key].to(value.dtype))
+
+
+def test_none_leaves_the_random_weights_as_they_are():
+    features = build(TINY)
+    before = {key: value.clone() for key, value in features.state_dict().items()}
+    load_weights(features, TINY, "none")
+    assert all(torch.equal(value, before[key]) for key, value in features.state_dict().items())
+
+
+def saved(features: Features, path: Path, changes: dict[str, Tensor | None]) -> Path:
+    """Save the weights of `features` with some tensors replaced, or removed where None."""
+    tensors = features.body.state_dict() | changes
+    save_file({key: value for key, value in tensors.items() if value is not None}, path)
+    return path
+
+
+def test_weights_of_another_network_are_refused_with_every_key_and_nothing_is_loaded(tmp_path):
+    torch.manual_seed(5)
+    changes = {"surplus.weight": torch.ones(2), "bn1.bias": None, "layer4.0.conv1.weight": torch.ones(96, 48, 1, 1)}
+    path = saved(build(TINY), tmp_path / "other.safetensors", changes)
+    features = build(TINY)
+    before = {key: value.clone() for key, value in features.state_dict().items()}
+
+    with pytest.raises(ValueError, match="does not fit resnet10_tiny with the plain stem") as refusal:
+        load_weights(features, TINY, path)
+    assert "missing: bn1.bias;" in str(refusal.value)
+    assert "unexpected: surplus.weight;" in str(refusal.value)
+    assert "layer4.0.conv1.weight (96, 48, 1, 1) instead of (96, 48, 3, 3)" in str(refusal.value)
+    assert all(torch.equal(value, before[key]) for key, value in features.state_dict().items())
+
+
+def test_weights_of_another_stem_are_refused(tmp_path):
+    path = saved(build(Backbone("resnet18")), tmp_path / "plain.safetensors", {})
+    backbone = Backbone("resnet18", "deep64")
+    with pytest.raises(ValueError, match=r"the deep64 stem; missing: conv1.0.weight.*unexpected: conv1.weight"):
+        load_weights(build(backbone), backbone, path)
+
+
+class Hostile:
+    """Creates a file when it is unpickled without care."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.proof),)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    torch.save({"state_dict": build(TINY).body.state_dict(), "note": Hostile(tmp_path / "proof")}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match="could run code and is not loaded"):
+        load_weights(build(TINY), TINY, tmp_path / "bad.pth")
+    assert not (tmp_path / "proof").exists()
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file of weights"):
+        load_weights(build(TINY), TINY, tmp_path / "absent.pth")
+    with pytest.raises(ValueError, match=r"'hub', 'none' or a \.safetensors, \.pth or \.pt file, got 'imagenet'"):
+        load_weights(build(TINY), TINY, "imagenet")
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="not a state dict"):
+        load_weights(build(TINY), TINY, tmp_path / "list.pth")
+
+
+def test_the_hub_out_of_reach_is_an_error_that_says_what_to_do(no_hub):
+    backbone = Backbone("resnet18")
+    with pytest.raises(OSError, match="cannot get the weights timm/resnet18") as refusal:
+        load_weights(build(backbone), backbone, "hub")
+    for part in (
+        "hf download timm/resnet18.tv_in1k model.safetensors",
+        "--backbone-weights FILE",
+        "--backbone-weights none",
+    ):
+        assert part in str(refusal.value)
+
+
+def test_weights_in_the_hubs_cache_load_without_the_hub(no_hub, resnet18):
+    repository = no_hub / "models--timm--resnet18.tv_in1k"
+    commit = "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    save_file(resnet18.state_dict(), repository / "snapshots" / commit / "model.safetensors")
+
+    backbone = Backbone("resnet18")
+    features = build(backbone)
+    load_weights(features, backbone, "hub")
+    assert all(torch.equal(value, resnet18.state_dict()[key]) for key, value in features.body.state_dict().items())
+
+
+@pytest.mark.parametrize("backbone", [TINY, Backbone("resnet18", "deep64")])
+def test_hub_weights_that_do_not_exist_are_refused_by_name(backbone):
+    with pytest.raises(ValueError, match=f"no public weights for {backbone.name} with.*resnet101 with deep64"):
+        load_weights(build(backbone), backbone, "hub")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_real_imagenet_weights_load_and_give_finite_features(name, image):
+    shared = os.environ.get("SEGMENTATION_SHARED")
+    if shared is None:
+        pytest.skip("SEGMENTATION_SHARED names no folder with ImageNet weights")
+    path = Path(shared) / "data" / "weights" / f"{name}_imagenet_fp16.safetensors"
+    if not path.is_file():
+        pytest.skip(f"there is no {path}")
+    backbone = Backbone(name)
+    features = build(backbone).eval()
+    load_weights(features, backbone, path)
+    with torch.inference_mode():
+        assert all(map_.isfinite().all() and map_.std() > 0.01 for map_ in features(image))

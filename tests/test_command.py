@@ -1,0 +1,96 @@
+"""The command line: a name, then options; what is wrong is said in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from core.command import EvaluationOptions, TrainingOptions, door, listing, parse
+from papers.danet.model import Architecture
+from papers.danet.recipes import DEMO, RECIPES
+
+Options = TrainingOptions[Architecture]
+
+
+def read(*words: str) -> TrainingOptions[Architecture]:
+    return parse(Options, RECIPES, DEMO, words)
+
+
+def test_no_word_means_the_demo() -> None:
+    assert read() == TrainingOptions(RECIPES[DEMO])
+
+
+def test_a_name_and_fields_of_recipe_and_run() -> None:
+    options = read(
+        *("danet-r101-cityscapes", "--data", "somewhere", "--recipe.optimisation.batch", "16"),
+        *(
+            "--recipe.architecture.channel-attention",
+            "paper",
+            "--recipe.architecture.backbone.multi-grid",
+            "1",
+            "2",
+            "4",
+        ),
+        *("--run.precision", "bf16", "--to", "elsewhere", "--backbone-weights", "none", "--restart"),
+    )
+    assert options.recipe.name == "danet-r101-cityscapes"
+    assert options.recipe.optimisation.batch == 16
+    assert options.recipe.architecture.channel_attention == "paper"
+    assert options.recipe.architecture.backbone.multi_grid == (1, 2, 4)
+    assert (options.run.data, options.run.to) == (Path("somewhere"), Path("elsewhere"))
+    assert (options.run.precision, options.run.backbone_weights, options.run.restart) == ("bf16", "none", True)
+
+
+def test_another_data_set() -> None:
+    assert read("danet-r18-camvid", "--dataset", "hub:org/name").recipe.data.name == "hub:org/name"
+
+
+def test_evaluation_options() -> None:
+    options = parse(EvaluationOptions[Architecture], RECIPES, DEMO, ["danet-r18-camvid", "--weights", "org/name"])
+    assert (options.recipe.name, options.weights) == ("danet-r18-camvid", "org/name")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["danet-r101-cityscape"], "did you mean danet-r101-cityscapes"),
+        (["zzz"], "--help lists them"),
+        (["danet-demo", "--recipe.optimisation.bach", "3"], "--recipe.optimisation.batch"),
+        (["--recipe.optimisation.batch", "0"], "optimisation.batch must be at least 1, got 0"),
+        (["--recipe.architecture.channel-attention", "both"], "released"),
+        (["--recipe.name", "mine"], "--recipe.name"),
+    ],
+)
+def test_what_is_wrong_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        read(*words)
+    assert stop.value.code == 2
+    text = capsys.readouterr()
+    assert said in " ".join((text.err + text.out).replace("│", " ").split())
+
+
+def test_help_lists_every_row_with_its_reported_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        read("--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, recipe in RECIPES.items():
+        assert name in text
+        for row in recipe.reported:
+            assert f"{row.value:.2f} {row.metric}, {row.table}" in text
+
+
+def test_listing_has_a_line_for_each_recipe() -> None:
+    lines = listing(RECIPES, DEMO).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(RECIPES)
+
+
+def test_the_door_turns_errors_into_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop, door():
+        raise ValueError("no such thing")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_the_door_lets_programming_errors_pass() -> None:
+    with pytest.raises(KeyError), door():
+        raise KeyError("a bug")

@@ -1,0 +1,175 @@
+"""A protocol over a data set: every pixel once, on any number of processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from core.classes import IGNORE, Classes
+from core.evaluation import evaluate
+from core.inference import infer
+from core.metrics import confusion
+from core.recipe import Protocol
+
+CLASSES = Classes.coloured(["a", "b", "c", "d"])
+PROTOCOL = Protocol(crop=16, stride=12, scales=(0.75, 1.0), flip=True)
+
+
+class Output(NamedTuple):
+    scores: Tensor
+
+
+class Network(nn.Module):
+    """A small network with everything that differs between training and evaluation."""
+
+    align_corners = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.normalisation = nn.BatchNorm2d(4)
+        self.dropout = nn.Dropout(0.5)
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            self.convolution.weight.copy_(torch.randn(4, 3, 3, 3, generator=generator))
+
+    def forward(self, images: Tensor) -> Output:
+        return Output(self.dropout(self.normalisation(self.convolution(images))))
+
+
+class Samples:
+    """Images of different sizes, each the same whenever it is asked for, with a tenth of the labels ignored."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        self.asked.append(index)
+        generator = torch.Generator().manual_seed(index)
+        size = (20 + 3 * index, 41 - 2 * index)
+        labels = torch.randint(0, 4, size, generator=generator)
+        labels[torch.rand(size, generator=generator) < 0.1] = IGNORE
+        return torch.randn(3, *size, generator=generator), labels
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Accelerator]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Accelerator(cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_counts_every_image_once(accelerator: Accelerator) -> None:
+    network, samples = Network().eval(), Samples(10)
+    score = evaluate(network, samples, PROTOCOL, CLASSES, accelerator)
+    assert samples.asked == list(range(10))
+    pairs = [samples[index] for index in range(10)]
+    counts = [confusion(labels, infer(network, image, PROTOCOL).argmax(dim=0), 4) for image, labels in pairs]
+    assert torch.equal(score.confusion, torch.stack(counts).sum(dim=0))
+    assert score.pixels == sum(int((labels != IGNORE).sum()) for _, labels in pairs)
+    assert score.classes == CLASSES
+
+
+SCRIPT = """
+import json, sys
+from accelerate import Accelerator, debug_launcher
+from tests_of_evaluation import CLASSES, PROTOCOL, Network, Samples
+from core.evaluation import evaluate
+
+def work(folder):
+    accelerator = Accelerator(cpu=True)
+    network = accelerator.prepare(Network())
+    samples = Samples(10)
+    score = evaluate(network, samples, PROTOCOL, CLASSES, accelerator)
+    found = {
+        "counts": score.confusion.tolist(), "asked": samples.asked, "training": network.training,
+        "wrapped": type(network).__name__, "processes": accelerator.num_processes,
+    }
+    name = f"{accelerator.num_processes}-{accelerator.process_index}.json"
+    with open(f"{folder}/{name}", "w") as file:
+        json.dump(found, file)
+
+if __name__ == "__main__":
+    for processes in (2, 3):
+        debug_launcher(work, (sys.argv[1],), num_processes=processes)
+"""
+
+
+def test_one_two_and_three_processes_count_alike(accelerator: Accelerator, tmp_path: Path) -> None:
+    expected = evaluate(Network(), Samples(10), PROTOCOL, CLASSES, accelerator).confusion.tolist()
+    (tmp_path / "tests_of_evaluation.py").write_text(Path(__file__).read_text())
+    (tmp_path / "script.py").write_text(SCRIPT)
+    paths = [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONWARNINGS", None)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for processes in (2, 3):
+        found = [json.loads((tmp_path / f"{processes}-{rank}.json").read_text()) for rank in range(processes)]
+        assert sorted(index for each in found for index in each["asked"]) == list(range(10))
+        for each in found:
+            assert each["processes"] == processes
+            assert each["wrapped"] == "DistributedDataParallel"
+            assert each["training"] is True
+            assert each["counts"] == expected
+
+
+def test_modes_and_random_numbers_are_left_as_they_were(accelerator: Accelerator) -> None:
+    network = Network().train()
+    network.normalisation.eval()  # frozen
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    evaluate(network, Samples(2), Protocol(), CLASSES, accelerator)
+    assert network.training and network.dropout.training and not network.normalisation.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+    evaluate(network.eval(), Samples(2), Protocol(), CLASSES, accelerator)
+    assert not any(module.training for module in network.modules())
+
+
+def test_workers_change_nothing(accelerator: Accelerator) -> None:
+    alone = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator)
+    helped = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator, workers=1)
+    assert torch.equal(alone.confusion, helped.confusion)
+
+
+def test_mixed_precision_reaches_the_network() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    kinds = []
+    network = Network()
+    network.convolution.register_forward_hook(lambda _, __, features: kinds.append(features.dtype))
+    evaluate(network, Samples(1), PROTOCOL, CLASSES, Accelerator(cpu=True, mixed_precision="bf16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert set(kinds) == {torch.bfloat16}
+
+
+def test_an_empty_data_set_is_refused(accelerator: Accelerator) -> None:
+    with pytest.raises(ValueError, match="the data set for 'validation' has no images"):
+        evaluate(Network(), Samples(0), Protocol(), CLASSES, accelerator, title="validation")
+
+
+def test_a_wrong_label_is_named_with_its_sample_and_modes_are_restored(accelerator: Accelerator) -> None:
+    class Wrong(Samples):
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            image, labels = super().__getitem__(index)
+            return image, torch.full_like(labels, 7) if index == 3 else labels
+
+    network = Network().train()
+    with pytest.raises(ValueError, match="sample 3 of the data set for 'test': .* got 7"):
+        evaluate(network, Wrong(5), Protocol(), CLASSES, accelerator)
+    assert network.training

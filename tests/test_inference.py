@@ -1,0 +1,238 @@
+"""Testing one image: windows, scales, mirrored images, and how they are merged."""
+
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.inference import infer, positions
+from core.recipe import Protocol
+from core.sizes import scaled_size
+
+Merge = Literal["softmax", "exp"]
+
+SIZES = [(40, 64), (41, 63), (17, 90), (24, 24), (10, 13), (24, 70), (1, 1)]
+
+
+class Output(NamedTuple):
+    scores: Tensor
+
+
+class Convolution(nn.Module):
+    """A network of one convolution, with zeros around; it remembers the sizes that it was given."""
+
+    def __init__(self, kernel: int, symmetric: bool = False, scale: float = 1.0, align_corners: bool = True) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.convolution = nn.Conv2d(3, 5, kernel, padding=kernel // 2)
+        self.seen: list[tuple[int, ...]] = []
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+            if symmetric:
+                weight = self.convolution.weight
+                weight.copy_((weight + weight.flip(-1)) / 2)
+
+    def forward(self, images: Tensor) -> Output:
+        self.seen.append(tuple(images.shape))
+        return Output(self.convolution(images))
+
+
+class Constant(nn.Module):
+    """The same scores at every pixel of an image, from the colour of its middle."""
+
+    align_corners = False
+
+    def forward(self, images: Tensor) -> Output:
+        colour = images.mean(dim=(-2, -1), keepdim=True)
+        scores = torch.cat([colour, -colour], dim=1)
+        return Output(scores.expand(-1, -1, *images.shape[-2:]))
+
+
+def photograph(height: int, width: int, seed: int = 1) -> Tensor:
+    return torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def test_positions_cover_everything_once_and_stay_inside() -> None:
+    for crop in (1, 2, 7, 24, 64):
+        for stride in {1, crop // 2, crop * 2 // 3, crop} - {0}:
+            for length in range(1, 200, 3):
+                starts = positions(length, crop, stride)
+                covered = {pixel for start in starts for pixel in range(start, start + crop)}
+                assert covered >= set(range(length))
+                assert starts[0] == 0
+                assert all(0 < b - a <= stride for a, b in zip(starts, starts[1:], strict=False))
+                assert starts[-1] + crop == length or (length <= crop and starts == (0,))
+
+
+def test_positions_of_the_papers() -> None:
+    assert positions(2048, 768, 512) == (0, 512, 1024, 1280)
+    assert positions(1024, 768, 512) == (0, 256)
+    assert positions(2048, 1024, 512) == (0, 512, 1024)
+
+
+def test_scaled_size_keeps_the_proportion() -> None:
+    assert scaled_size(1024, 2048, "long", None, 1.0) == (1024, 2048)
+    assert scaled_size(1024, 2048, "long", None, 2.2) == (2253, 4506)
+    assert scaled_size(375, 500, "long", 520, 1.0) == (390, 520)
+    assert scaled_size(375, 500, "short", 520, 1.0) == (520, 693)
+    assert scaled_size(375, 500, "long", None, 0.5) == (188, 250)  # 187.5, halves up
+    assert scaled_size(1, 90, "long", None, 0.1) == (1, 9)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_windows_of_a_pointwise_network_equal_the_whole_image(size: tuple[int, int], merge: Merge, flip: bool) -> None:
+    network, image = Convolution(1), photograph(*size)
+    whole = infer(network, image, Protocol(flip=flip, merge=merge))
+    slid = infer(network, image, Protocol(crop=24, stride=16, flip=flip, merge=merge))
+    assert slid.shape == (5, *size)
+    assert network.seen[-1][-2:] == (24, 24)
+    # exp turns the absolute rounding of float32 scores into a relative one, about as many times larger as they are
+    torch.testing.assert_close(slid, whole, atol=1e-6, rtol=1e-6 if merge == "softmax" else 1e-5)
+    if merge == "softmax":
+        torch.testing.assert_close(whole.sum(dim=0), torch.ones(size))
+
+
+def test_overlapping_windows_are_averaged_by_count() -> None:
+    network, image = Convolution(3), photograph(8, 20)
+    slid = infer(network, image, Protocol(crop=8, stride=5))
+    total, count = torch.zeros(5, 8, 20), torch.zeros(20)
+    for x in (0, 5, 10, 12):
+        total[:, :, x : x + 8] += network(image[None, :, :, x : x + 8]).scores[0].softmax(dim=0)
+        count[x : x + 8] += 1
+    torch.testing.assert_close(slid, total / count)
+
+
+def test_small_images_are_padded_at_the_right_and_bottom_with_zeros() -> None:
+    network, image = Convolution(3), photograph(10, 13)
+    padded = torch.zeros(1, 3, 24, 24)
+    padded[0, :, :10, :13] = image
+    expected = network(padded).scores[0, :, :10, :13].softmax(dim=0)
+    torch.testing.assert_close(infer(network, image, Protocol(crop=24, stride=16)), expected)
+
+
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+def test_how_many_windows_at_once_changes_nothing(merge: Merge) -> None:
+    network, image = Convolution(3), photograph(61, 83)
+    protocol = Protocol(crop=24, stride=16, scales=(0.75, 1.0), flip=True, merge=merge)
+    results = [infer(network, image, protocol, windows_at_once=number) for number in (1, 3, 4, 100)]
+    assert {shape[0] for shape in network.seen} >= {1, 3, 4}
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+def test_flip_changes_nothing_for_an_equivariant_network_only(merge: Merge) -> None:
+    image = photograph(31, 44)
+    for symmetric in (True, False):
+        network = Convolution(3, symmetric=symmetric)
+        plain = infer(network, image, Protocol(merge=merge))
+        flipped = infer(network, image, Protocol(flip=True, merge=merge))
+        if merge == "exp":  # exp(s + s) = exp(s) squared
+            plain = plain**2
+        assert torch.allclose(plain, flipped, rtol=1e-4, atol=1e-5) == symmetric
+
+
+def test_flip_averages_probabilities() -> None:
+    network, image = Convolution(3), photograph(31, 44)
+    one = network(image[None]).scores.softmax(dim=1)
+    other = network(image[None].flip(-1)).scores.softmax(dim=1).flip(-1)
+    torch.testing.assert_close(infer(network, image, Protocol(flip=True)), ((one + other) / 2)[0])
+
+
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+@pytest.mark.parametrize("crop", [None, 24])
+def test_several_scales_are_exact_for_constant_scores(merge: Merge, crop: int | None) -> None:
+    image = torch.tensor([0.3, -1.2, 0.7])[:, None, None].expand(3, 37, 50).contiguous()
+    one = Protocol(merge=merge, flip=True)
+    many = replace(one, base=41, edge="short", scales=(0.6, 0.75, 1.0, 1.5))
+    if crop:  # every scale is larger than the crop, so that no window contains padding
+        many = replace(many, crop=crop, stride=16)
+    result = infer(Constant(), image, many)
+    torch.testing.assert_close(result, infer(Constant(), image, one), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+def test_scales_are_resized_as_the_network_resizes_and_then_averaged(align_corners: bool, merge: Merge) -> None:
+    network, image = Convolution(3, align_corners=align_corners), photograph(20, 30)[None]
+
+    def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return functional.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
+
+    expected = []
+    for size in ((10, 15), (20, 30), (35, 53)):
+        scores = network(resize(image, size)).scores
+        answer = scores.softmax(dim=1) if merge == "softmax" else scores.double().exp()
+        expected.append(resize(answer, (20, 30)))
+    result = infer(network, image[0], Protocol(scales=(0.5, 1.0, 1.75), merge=merge))
+    torch.testing.assert_close(result, torch.cat(expected).mean(dim=0), rtol=1e-5, atol=1e-6)
+
+
+def test_exp_merging_is_the_formula() -> None:
+    """Windows of 16, one row of three, mirrored: sum of exp(scores + mirrored scores) / count, in float64."""
+    network, image = Convolution(3), photograph(16, 30)
+    total, count = torch.zeros(5, 16, 30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)
+    for x in (0, 10, 14):
+        window = image[None, :, :, x : x + 16]
+        scores = network(window).scores + network(window.flip(-1)).scores.flip(-1)
+        total[:, :, x : x + 16] += scores[0].double().exp()
+        count[x : x + 16] += 1
+    result = infer(network, image, Protocol(crop=16, stride=10, flip=True, merge="exp"))
+    assert result.dtype == torch.float64
+    torch.testing.assert_close(result, total / count, rtol=1e-5, atol=0.0)
+
+
+def test_exp_of_large_scores_is_finite() -> None:
+    class Large(Constant):
+        def forward(self, images: Tensor) -> Output:
+            scores = torch.full((len(images), 2, *images.shape[-2:]), 300.0)
+            scores[:, 1] += 50
+            return Output(scores)
+
+    protocol = Protocol(crop=8, stride=4, scales=(0.5, 1.0, 1.3), flip=True, merge="exp")
+    result = infer(Large(), photograph(20, 30), protocol)
+    assert result.isfinite().all()
+    assert (result.argmax(dim=0) == 1).all()
+
+
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+def test_scores_are_float32_under_autocast(merge: Merge) -> None:
+    network, image = Convolution(3, scale=0.1), photograph(20, 30)
+    protocol = Protocol(scales=(0.5, 1.0), flip=True, merge=merge)
+    exact = infer(network, image, protocol)
+    kinds = []
+    network.convolution.register_forward_hook(lambda _, __, scores: kinds.append(scores.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = infer(network, image, protocol)
+    assert set(kinds) == {torch.bfloat16}
+    assert result.dtype == exact.dtype == (torch.float32 if merge == "softmax" else torch.float64)
+    torch.testing.assert_close(result, exact, rtol=0.05, atol=0.02)
+
+
+def test_one_whole_image_is_not_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, image = Convolution(3), photograph(20, 30)
+    expected = network(image[None]).scores[0].softmax(dim=0)
+    monkeypatch.setattr(functional, "interpolate", None)
+    for protocol in (Protocol(), Protocol(base=30), Protocol(base=20, edge="short")):
+        assert torch.equal(infer(network, image, protocol), expected)
+    assert network.seen == [(1, 3, 20, 30)] * 4
+
+
+def test_impossible_requests_are_refused() -> None:
+    class Coarse(Convolution):
+        def forward(self, images: Tensor) -> Output:
+            return Output(self.convolution(images)[..., ::8, ::8])
+
+    with pytest.raises(ValueError, match="windows_at_once must be at least 1, got 0"):
+        infer(Convolution(1), photograph(4, 5), Protocol(), windows_at_once=0)
+    with pytest.raises(ValueError, match=r"Coarse must return scores at the size of its input, \(16, 24\)"):
+        infer(Coarse(1), photograph(16, 24), Protocol())
+    with pytest.raises((ValueError, TypeError)):  # TypeError: from the shape checker of the tests, where it runs
+        infer(Convolution(1), photograph(4, 5)[None], Protocol())
