@@ -99,7 +99,7 @@ def draw(
 ) -> Figure:
     """Arrange the image with its points, a map for each point, the channels, and the prediction."""
     count = 2 + len(attended) + len(channels)
-    columns = min(count, 4)
+    columns = min(count, 3 if count <= 6 else 4)
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(4 * columns, (4 * picture.height / picture.width + 0.5) * lines), layout="constrained")
     axes = list(np.ravel(figure.subplots(lines, columns, squeeze=False)))

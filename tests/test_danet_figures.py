@@ -1,0 +1,106 @@
+"""Figure 6: sub-attention maps row by row, channel maps, and a picture that can be opened."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from einops import rearrange
+from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.backbones import Backbone
+from core.datasets import read
+from core.transforms import to_tensor
+from papers.danet import figures
+from papers.danet.model import Architecture, DANet
+
+
+@pytest.fixture(scope="module")
+def network() -> DANet:
+    torch.manual_seed(0)
+    return DANet(10, Architecture(Backbone("resnet10_tiny"))).eval()
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return read("scenes", None, "val").rows[0]["image"].convert("RGB").resize((160, 96))
+
+
+def test_sub_attention_maps_are_rows_of_s(network: DANet, picture: Image.Image) -> None:
+    image = rearrange(network.normalisation(to_tensor(picture)), "c h w -> 1 c h w")
+    with torch.no_grad():
+        assert network.position is not None
+        A = network.position.reduce(network.backbone(image)[-1])
+        B, C = (
+            rearrange(part(A), "1 c h w -> c (h w)")
+            for part in (network.position.attend.to_b, network.position.attend.to_c)
+        )
+        S = (C.T @ B).softmax(dim=1)
+    h, w = A.shape[-2:]
+    assert (h, w) == (12, 20)
+    (attended,) = figures.attention_of(network, picture, [(9, 88)])  # the second column of the last row
+    assert attended.shape == (h, w)
+    assert torch.allclose(attended.flatten(), S[11 * w + 1], atol=1e-6)
+    assert attended.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_nothing_grows_with_the_square_of_the_positions(network: DANet) -> None:
+    large = Image.new("RGB", (512, 512), (90, 120, 60))
+    positions = 64 * 64
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            result = func(*args, **(kwargs or {}))
+            sizes.extend(value.numel() for value in (result,) if isinstance(value, torch.Tensor))
+            return result
+
+    with Sizes():
+        figures.attention_of(network, large, [(10, 10), (500, 500)])
+    assert sizes
+    assert max(sizes) < positions**2 / 4
+
+
+def test_channel_maps_are_the_output_of_the_module(network: DANet, picture: Image.Image) -> None:
+    assert figures.channel_maps(network, picture).shape == (24, 12, 20)
+
+
+def test_the_command_writes_a_picture(network: DANet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture) -> None:  # type: ignore[no-untyped-def]
+    network.save_pretrained(tmp_path / "weights")
+    picture.save(tmp_path / "photo.png")
+    words = [str(tmp_path / "photo.png"), "--weights", str(tmp_path / "weights"), "--point", "5,6", "--point", "150,90"]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--channel", "2", "--to", str(tmp_path / "figure.png")])
+    figures.main()
+    with Image.open(tmp_path / "figure.png") as drawn:
+        assert drawn.width > drawn.height > 200
+        assert len(drawn.convert("RGB").getcolors(2**24)) > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--point", "500,2"], "x below 128"),
+        (["--point", "here"], "got 'here'"),
+        (["--channel", "25"], "--channel must be 1 to 24, got 25"),
+    ],
+)
+def test_what_is_not_there_is_said(words, said, network, tmp_path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    network.save_pretrained(tmp_path / "weights")
+    target = tmp_path / "figure.png"
+    monkeypatch.setattr(
+        sys, "argv", ["figures.py", "--weights", str(tmp_path / "weights"), "--to", str(target), *words]
+    )
+    with pytest.raises(SystemExit) as stop:
+        figures.main()
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_network_without_the_module_is_refused(picture: Image.Image) -> None:
+    plain = DANet(3, Architecture(Backbone("resnet10_tiny"), "none", "none"))
+    with pytest.raises(ValueError, match="no position attention"):
+        figures.attention_of(plain, picture, [(0, 0)])
+    with pytest.raises(ValueError, match="no channel attention"):
+        figures.channel_maps(plain, picture)
