@@ -6,6 +6,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from core import checkpoint, datasets, machine
+from core.classes import Classes
 from core.command import EvaluationOptions
 from core.evaluation import evaluate
 from core.metrics import Score
@@ -39,11 +40,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     recipe = options.recipe
     network = load(kind, options)
     pairs = datasets.read(recipe.data.name, options.data, recipe.data.test)
-    if len(pairs.classes) != network.num_classes:
-        raise ValueError(
-            f"the weights are for {network.num_classes} classes, but {recipe.data.name!r} has {len(pairs.classes)}; "
-            "pass the --dataset and --data that they were trained on"
-        )
+    _refuse_other_classes(network, pairs.classes, recipe.data.name)
     accelerator = Accelerator(mixed_precision=machine.mixed_precision(options.precision))
     part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
     datasets.check(pairs, part, quiet=not accelerator.is_main_process)
@@ -60,6 +57,17 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
         checkpoint.write_json(options.to, record(recipe.name, score, split=recipe.data.test, protocol=recipe.protocol))
         accelerator.print(f"wrote {options.to}")
     return score
+
+
+def _refuse_other_classes(network: Network, classes: Classes, data: str) -> None:
+    """Weights know their classes by number: another order would give a score near 0 and no error."""
+    hint = "pass the --dataset and --data that they were trained on"
+    if len(classes) != network.num_classes:
+        raise ValueError(f"the weights are for {network.num_classes} classes, but {data!r} has {len(classes)}; {hint}")
+    trained = network.about.classes.names if network.about is not None else classes.names
+    for label, (old, new) in enumerate(zip(trained, classes.names, strict=True)):
+        if old != new:
+            raise ValueError(f"class {label} of the weights is {old!r}, but that of {data!r} is {new!r}; {hint}")
 
 
 def record(recipe: str, score: Score, **circumstances: Any) -> dict[str, Any]:

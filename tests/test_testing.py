@@ -1,0 +1,85 @@
+"""Testing a checkpoint by a recipe: the command behind evaluate.py."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from core import datasets
+from core.backbones import Backbone
+from core.classes import Classes
+from core.command import EvaluationOptions
+from core.datasets.pairs import Pairs
+from core.network import About
+from core.recipe import Protocol
+from core.testing import evaluate_checkpoint
+from papers.danet.model import Architecture, DANet
+from papers.danet.recipes import RECIPES
+
+DEMO = RECIPES["danet-demo"]
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A saved network for the scenes, of which only four are there."""
+    real = datasets.read
+
+    def few(name: str, data: Path | None, split: str) -> Pairs:
+        pairs = real(name, data, split)
+        return replace(pairs, rows=pairs.rows.select(range(4)))
+
+    monkeypatch.setattr(datasets, "read", few)
+    torch.manual_seed(0)
+    network = DANet(10, Architecture(Backbone("resnet10_tiny")))
+    network.about = About(datasets.read("scenes", None, "val").classes, Protocol())
+    network.save_pretrained(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score = evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), to=tmp_path / "score.json", workers=0))
+    assert "pavement" in capsys.readouterr().out
+    written = json.loads((tmp_path / "score.json").read_text())
+    assert written["mean_iou"] == pytest.approx(100 * score.mean_iou)
+    assert written["pixels"] == 4 * 128 * 128
+    assert {"recipe", "commit", "hardware", "date", "protocol", "split"} <= written.keys()
+
+
+def test_reported_numbers_stand_below_the_table(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reported = RECIPES["danet-r101-cityscapes"].reported
+    recipe = replace(DEMO, reported=reported)
+    evaluate_checkpoint(DANet, EvaluationOptions(recipe, str(weights), workers=0))
+    assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in capsys.readouterr().out
+
+
+def test_a_changed_recipe_is_said(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = DANet.from_pretrained(weights)
+    assert network.about is not None
+    network.about = replace(network.about, changed={"optimisation.batch": [8, 16]})
+    network.save_pretrained(weights)
+    evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), workers=0))
+    assert "optimisation.batch" in capsys.readouterr().out
+
+
+def test_weights_of_other_classes_are_refused(weights: Path) -> None:
+    network = DANet.from_pretrained(weights)
+    classes = datasets.read("scenes", None, "val").classes
+    network.about = About(Classes(classes.names[::-1], classes.palette), Protocol())
+    network.save_pretrained(weights)
+    with pytest.raises(ValueError, match=r"class 0 of the weights is 'car', but that of 'scenes' is 'road'"):
+        evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), workers=0))
+    DANet(3, Architecture(Backbone("resnet10_tiny"))).save_pretrained(weights)
+    with pytest.raises(ValueError, match="for 3 classes, but 'scenes' has 10"):
+        evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), workers=0))
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"train them with train\.py danet-demo, or pass --weights"):
+        evaluate_checkpoint(DANet, EvaluationOptions(DEMO))
+    with pytest.raises(
+        ValueError, match=r"runs/danet-r101-cityscapes; train them with train\.py danet-r101-cityscapes,"
+    ):
+        evaluate_checkpoint(DANet, EvaluationOptions(RECIPES["danet-r101-cityscapes-ms"]))
