@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +41,20 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote, on the CPU; nothing in it is executed.
 
     Raises:
-        ValueError: if the file is damaged.
+        ValueError: if the file is damaged or not of this kind.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} can't be read ({error}); remove it to begin anew, or fetch it again") from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch names no kinds, and its own text advises to execute what the file holds
+        raise ValueError(
+            f"{path} can't be read: it is damaged, or holds more than tensors and plain values, which is not executed; "
+            "remove it to begin anew, or fetch it again"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{path} can't be read: it holds a {type(state).__name__}, not a dict; remove it to begin anew"
+        )
+    return state
 
 
 class Metrics:

@@ -86,7 +86,12 @@ def parse(
     default = options(recipe=recipes[name], **defaults)
     program = f"{Path(sys.argv[0]).name} [RECIPE]"
     return tyro.cli(
-        cast(type[Options], options), prog=program, description=listing(recipes, demo), default=default, args=words
+        cast(type[Options], options),
+        prog=program,
+        description=listing(recipes, demo),
+        default=default,
+        args=words,
+        config=(tyro.conf.SuppressFixed,),
     )
 
 
@@ -100,6 +105,6 @@ def listing(recipes: Mapping[str, Recipe[Any]], demo: str) -> str:
     for name, recipe in recipes.items():
         numbers = "; ".join(f"{row.value:.2f} {row.metric}, {row.table}" for row in recipe.reported)
         lines.append(
-            f"{name:<{width}}  {recipe.summary} ({'reported ' + numbers if numbers else 'no reported number'})"
+            f"- {name:<{width}}  {recipe.summary} ({'reported ' + numbers if numbers else 'no reported number'})"
         )
     return "\n".join(lines)

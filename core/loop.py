@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import tqdm
+from accelerate.utils import broadcast, tqdm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,7 +21,7 @@ from core.evaluation import evaluate
 from core.inference import infer
 from core.metrics import Score
 from core.network import Network
-from core.preparation import SCORE, STATE, Training
+from core.preparation import METRICS, SCORE, STATE, Training
 from core.recipe import Architecture, Optimisation, Protocol, to_json
 from core.testing import record
 from core.transforms import Order, TestSamples, TrainingSamples
@@ -177,7 +177,7 @@ def _open_folder(training: Training[Architecture], first: int) -> checkpoint.Met
             number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}.{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}.{number}"))
         folder.mkdir(parents=True, exist_ok=True)
-    metrics = checkpoint.Metrics(folder / "metrics.jsonl", first, writing=accelerator.is_main_process)
+    metrics = checkpoint.Metrics(folder / METRICS, first, writing=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     if run.trackers:
         accelerator.init_trackers(training.recipe.name, config={"seed": run.seed})
@@ -218,6 +218,7 @@ def _save(
             "step": step,
             "seconds": seconds,
             "recipe": to_json(training.recipe),
+            "images": len(training.train),
             "seed": training.run.seed,
             "accumulate": training.run.accumulate,
         }
@@ -233,6 +234,8 @@ def _validate(training: Training[Architecture], network: Network) -> Score:
 def _test(training: Training[Architecture], network: Network, protocol: Protocol, title: str) -> Score:
     pairs = training.validation if title == "validation" else training.test
     samples = TestSamples(pairs, network.normalisation)
+    for buffer in network.buffers():  # running means that are not synchronised: test those that will be saved
+        broadcast(buffer)
     return evaluate(network, samples, protocol, pairs.classes, training.accelerator, training.run.workers, title)
 
 
@@ -266,7 +269,7 @@ def _finish(training: Training[Architecture], network: Network, metrics: checkpo
         pictures.curves(metrics.lines, folder / "curves.png")
         _draw_predictions(training, network)
         accelerator.print(score.table())
-        accelerator.print(f"{folder} holds the checkpoint, {SCORE}, metrics.jsonl, curves.png and predictions.png")
+        accelerator.print(f"{folder} holds the checkpoint, {SCORE}, {METRICS}, curves.png and predictions.png")
     accelerator.end_training()
     return score
 

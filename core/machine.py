@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 import timm.layers
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from torch import nn
 
 from core.recipe import Precision, Run
@@ -32,8 +33,12 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
     """Join the processes of this run, as `accelerate launch` or `torchrun` started them.
 
     Raises:
-        ValueError: if the batch can't be shared equally, or the precision is not to be had here.
+        ValueError: if the batch can't be shared equally, or the precision or a tracker is not to be had here.
     """
+    available = {str(tracker) for tracker in get_available_trackers()}
+    absent = [name for name in run.trackers if name not in available]  # accelerate would leave them out in silence
+    if absent:
+        raise ValueError(f"the tracker {absent[0]} is not installed: pip install {absent[0]}, or leave it out")
     accelerator = Accelerator(
         mixed_precision=mixed_precision(run.precision),
         gradient_accumulation_steps=run.accumulate,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from accelerate import Accelerator
 from jaxtyping import Float, Int64
@@ -16,8 +16,10 @@ from core.recipe import Architecture, Recipe, Run, differences, to_json
 
 STATE = "state.pt"
 SCORE = "score.json"
+METRICS = "metrics.jsonl"
 
 
+@runtime_checkable
 class Loss(Protocol):
     """An objective: named, already weighted terms whose sum is minimised."""
 
@@ -68,7 +70,7 @@ def prepare(
     accelerator = machine.start(run, recipe.optimisation.batch, run.to / recipe.name)
     recipe, (train, validation, test) = _open(recipe, run, published)
     steps = recipe.optimisation.steps(len(train))
-    state = None if run.restart else _resumable(run.to / recipe.name, recipe, run, steps)
+    state = None if run.restart else _resumable(run.to / recipe.name, recipe, run, len(train))
 
     machine.seed_everything(run.seed)
     network = build(recipe.data.num_classes, recipe.architecture)
@@ -107,16 +109,22 @@ def _open(
     return recipe, [opened[split] for split in (data.train, data.validation, data.test)]
 
 
-def _resumable(folder: Path, recipe: Recipe[Architecture], run: Run, steps: int) -> dict[str, Any] | None:
-    """The state from which a stopped run goes on, if there is one and it is of the same run."""
+def _resumable(folder: Path, recipe: Recipe[Architecture], run: Run, images: int) -> dict[str, Any] | None:
+    """The state from which a stopped run goes on; None if it was stopped before its first, or there is no run."""
     if not (folder / STATE).is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        begun = (folder / METRICS).is_file() and not (folder / SCORE).is_file()
+        if folder.is_dir() and any(folder.iterdir()) and not begun:
             raise ValueError(
                 f"{folder} holds files but no {STATE} to go on from; pass --restart to set it aside, or another --to"
             )
         return None
     state = checkpoint.load_state(folder / STATE)
-    now = {"recipe": to_json(recipe), "seed": run.seed, "accumulate": run.accumulate}
+    now = {"recipe": to_json(recipe), "images": images, "seed": run.seed, "accumulate": run.accumulate}
+    if not now.keys() <= state.keys():
+        raise ValueError(
+            f"{folder / STATE} was not written by this training loop; pass --restart to set the folder aside, or "
+            "another --to"
+        )
     changed = differences({name: state[name] for name in now}, now)
     if changed:
         lines = "; ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())

@@ -1,0 +1,159 @@
+"""Files of a run: whole or not there, and never executed."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoint import Metrics, load_state, read_json, save_state, write_json, written_aside
+
+STATE = {"weights": torch.arange(2000.0).reshape(40, 50), "step": 3, "recipe": {"name": "x", "scales": [0.5, 1.0]}}
+
+
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "score.json"
+    write_json(path, {"mean_iou": 1.0})
+
+    def fail() -> None:
+        with written_aside(path) as aside:
+            assert aside.parent == path.parent  # a rename within one file system, which cannot be half done
+            aside.write_text('{"mean_')
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        fail()
+    assert read_json(path) == {"mean_iou": 1.0}
+    write_json(path, {"mean_iou": 2.0})  # and what the failure left aside is in nobody's way
+    assert read_json(path) == {"mean_iou": 2.0}
+    assert os.listdir(tmp_path) == ["score.json"]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "value"
+    path.write_text("old")
+    with written_aside(path) as aside:
+        aside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_file_that_is_not_there_reads_as_none(tmp_path: Path) -> None:
+    assert read_json(tmp_path / "score.json") is None
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, STATE)
+    state = load_state(path)
+    assert torch.equal(state.pop("weights"), STATE["weights"])
+    assert state == {"step": 3, "recipe": {"name": "x", "scales": [0.5, 1.0]}}
+    assert os.listdir(tmp_path) == ["state.pt"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 4000, -1000, -1])
+def test_a_cut_state_is_refused(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, STATE)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(
+        ValueError, match=r"state.pt can't be read: it is damaged, .*; remove it to begin anew"
+    ) as caught:
+        load_state(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x80\x02.", b"PK\x03\x04" + bytes(100), bytes(5000), b"c\nx\n."])
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"state.pt can't be read"):
+        load_state(tmp_path / "state.pt")
+
+
+def test_a_file_that_is_not_a_dict_is_refused(tmp_path: Path) -> None:
+    torch.save([torch.zeros(2)], tmp_path / "state.pt")
+    with pytest.raises(ValueError, match=r"state.pt can't be read: it holds a list"):
+        load_state(tmp_path / "state.pt")
+
+
+class Hostile:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_nothing_in_a_state_is_executed(tmp_path: Path, archive: bool) -> None:
+    """A checkpoint from a stranger is a program, unless it is read as tensors only."""
+    path, made = tmp_path / "state.pt", tmp_path / "made"
+    state = {**STATE, "hostile": Hostile(made)}
+    torch.save(state, path, _use_new_zipfile_serialization=archive)
+    with pytest.raises(ValueError, match=r"state.pt can't be read"):
+        load_state(path)
+    assert not made.exists()
+
+    path.write_bytes(pickle.dumps(state["hostile"], protocol=2))
+    with pytest.raises(ValueError, match=r"state.pt can't be read"):
+        load_state(path)
+    assert not made.exists()
+
+    pickle.loads(path.read_bytes())
+    assert made.is_dir()  # it was a working attack
+
+
+LINES: list[dict[str, Any]] = [
+    {"step": 1, "loss": 2.5},
+    {"step": 2, "loss": 2.0},
+    {"step": 2, "validation": {"mean_iou": 10.0}},
+    {"step": 3, "loss": 1.5},
+    {"step": 4, "loss": 1.25},
+    {"step": 4, "test": {"mean_iou": 20.0}},
+]
+
+
+def written(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, 0), (1, 1), (2, 3), (3, 4), (4, 5)])
+def test_lines_after_the_resumed_step_are_dropped(tmp_path: Path, step: int, kept: int) -> None:
+    """They will be written again; the test of a finished run too, so that there is one."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    metrics = Metrics(path, step)
+    assert metrics.lines == written(path) == LINES[:kept]
+    metrics.add(step=9, loss=0.5)
+    assert metrics.lines == written(path) == [*LINES[:kept], {"step": 9, "loss": 0.5}]
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10, 17])
+def test_a_cut_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
+    """A kill in the middle of a line must not glue the next one to it."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES[:2])[:-cut])
+    metrics = Metrics(path, 5)
+    whole = LINES[:2] if cut == 1 else LINES[:1]  # only its line break is missing
+    assert metrics.lines == written(path) == whole
+    metrics.add(step=2, loss=2.0)
+    assert written(path) == [*whole, LINES[1]]
+
+
+def test_metrics_begin_without_a_file(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path / "metrics.jsonl", 0)
+    assert metrics.lines == []
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+
+
+def test_only_the_writing_process_writes(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path / "metrics.jsonl", 0, writing=False)
+    metrics.add(step=1, loss=1.0)
+    assert metrics.lines == []
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,155 @@
+"""The commands as they are typed, from another folder."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import tiny
+
+from papers.danet import evaluate as evaluate_command
+from papers.danet import train as train_command
+from papers.danet.recipes import DEMO, RECIPES
+
+PAPERS = Path(__file__).parents[1] / "papers"
+FOLDERS = sorted(path.parent for path in PAPERS.glob("*/train.py"))
+SMALLEST = {
+    "--recipe.optimisation.length": "1",
+    "--recipe.optimisation.unit": "steps",
+    "--recipe.optimisation.batch": "2",
+    "--recipe.augmentation.crop": "32",
+    "--recipe.protocol.no-flip": None,
+    "--run.workers": "0",
+}
+
+
+def launch(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of a paper with `accelerate launch`."""
+    words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", str(script)]
+    return python(*words, *arguments, cwd=cwd)
+
+
+def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**tiny.environment(), "PYTHONPATH": "", "COLUMNS": "120"}  # nothing but the installation
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def words(options: dict[str, str | None]) -> list[str]:
+    return [word for option, value in options.items() for word in (option, value) if word is not None]
+
+
+def test_help_lists_every_recipe_with_its_number(tmp_path: Path) -> None:
+    """Launched by path, a script has its own folder first on sys.path, not the root of the repository."""
+    done = launch(PAPERS / "danet" / "train.py", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip(" │") for line in done.stdout.splitlines()]
+    text = " ".join(" ".join(lines).split())
+    for name, recipe in RECIPES.items():
+        assert name in text
+        for row in recipe.reported:
+            assert f"{recipe.summary} (reported" in text
+            assert f"{row.value:.2f} {row.metric}, {row.table}" in text
+    assert f"without one it is {DEMO}" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_short_training_and_its_test(tmp_path: Path) -> None:
+    """The shortest real run: one step on the embedded scenes, then the score of its checkpoint once more."""
+    trained = launch(PAPERS / "danet" / "train.py", *words(SMALLEST), cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "changed from the published recipe: optimisation.length: 40 -> 1" in trained.stdout
+    folder = tmp_path / "runs" / DEMO
+    assert (folder / "model.safetensors").is_file()
+
+    options = ("--recipe.protocol.no-flip", "--workers", "0", "--to", "again.json")
+    tested = python(str(PAPERS / "danet" / "evaluate.py"), *options, cwd=tmp_path)  # and without a launcher
+    assert tested.returncode == 0, tested.stderr
+    table = [line for line in trained.stdout.splitlines() if line.startswith(("road", "mIoU", "pixel accuracy"))]
+    assert len(table) == 3
+    for line in table:
+        assert line in tested.stdout.splitlines()
+    assert "these weights were not trained by the published recipe" in tested.stdout
+    first, again = (json.loads(path.read_text()) for path in (folder / "score.json", tmp_path / "again.json"))
+    assert first["confusion"] == again["confusion"]
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Give a command line to a command, in an empty folder; return what it says as it refuses it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("core.datasets.read", tiny.small)
+
+    def refuse(*arguments: str, command: ModuleType = train_command) -> str:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            command.main()
+        assert caught.value.code == 2
+        assert not list(tmp_path.iterdir())  # nothing was written
+        captured = capsys.readouterr()
+        text = captured.out + captured.err
+        assert "Traceback" not in text
+        return " ".join(text.replace("│", " ").split())
+
+    return refuse
+
+
+def test_a_misspelt_recipe_suggests_the_right_one(said: Callable[..., str]) -> None:
+    text = said("danet-r101-citiscapes")
+    assert "there is no recipe 'danet-r101-citiscapes': did you mean danet-r101-cityscapes" in text
+    assert "did you mean danet-demo" in said("danet-dmo", command=evaluate_command)
+    assert "there are danet-demo, danet-r50-cityscapes-fcn" in said("xyz")
+
+
+def test_a_misspelt_field_suggests_the_right_one(said: Callable[..., str]) -> None:
+    assert "--recipe.optimisation.batch" in said("--recipe.optimisation.bacth", "4")
+    assert "--run.precision" in said("--run.precison", "bf16")
+    assert "--weights" in said("--weigths", "folder", command=evaluate_command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--recipe.optimisation.batch", "0"), "optimisation.batch must be at least 1, got 0"),
+        (("--recipe.optimisation.batch", "four"), "four"),
+        (("--recipe.optimisation.learning-rate", "-1"), "learning_rate must be a positive number, got -1"),
+        (("--recipe.optimisation.learning-rate", "nan"), "learning_rate must be a positive number, got nan"),
+        (("--recipe.protocol.crop", "64"), "needs both protocol.crop and protocol.stride, got 64 and None"),
+        (("--recipe.architecture.backbone.name", "resnet11"), "resnet11"),
+        (("--run.log-every", "0"), "run.log_every must be at least 1, got 0"),
+        (("--run.precision", "fp8"), "fp8"),
+        (("--run.accumulate", "3"), "a batch of 16 can't be shared equally by 1 processes x 3"),
+        (("--recipe.optimisation.batch", "500"), "a batch of 500 needs at least as many training images, got 13"),
+        (("--backbone-weights", "absent.pth"), "absent.pth"),
+    ],
+)
+def test_an_impossible_value_is_refused(said: Callable[..., str], arguments: tuple[str, ...], sentence: str) -> None:
+    # a batch that the few scenes of this test can fill, unless the case is about the batch
+    small = (
+        () if "--recipe.optimisation.batch" in arguments or "3" in arguments else ("--recipe.optimisation.batch", "4")
+    )
+    assert sentence in said(*arguments, *small)
+
+
+def test_a_test_without_weights_is_refused(said: Callable[..., str]) -> None:
+    text = said(command=evaluate_command)
+    assert f"there are no weights in runs/{DEMO}; train them with train.py {DEMO}" in text
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_launched_folder_shadows_nothing(folder: Path) -> None:
+    """Its files become importable top-level names before all others: a `types.py` there would kill the interpreter."""
+    stems = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert {"train", "evaluate", "model", "loss", "recipes"} <= stems
+    assert not stems & set(sys.stdlib_module_names)
+
+    lookup = "import importlib.util, sys; print([s for s in sys.argv[1:] if importlib.util.find_spec(s)])"
+    command = [sys.executable, "-P", "-c", lookup, *sorted(stems)]
+    found = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr  # nothing installed has such a name

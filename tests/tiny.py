@@ -1,0 +1,199 @@
+"""A tiny network and training runs of seconds, for the tests of the training loop."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import safetensors.torch
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core import checkpoint, datasets
+from core.backbones import Backbone, Features
+from core.datasets import SCENES, Pairs, plain_mapping, scenes
+from core.losses import cross_entropy
+from core.network import Network
+from core.preparation import Training, prepare
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run
+
+IMAGES = {"train": 13, "val": 3, "test": 5}  # 13 = 3 batches of 4 and an image that each epoch leaves out
+NAME = "tiny"
+
+
+class Output(NamedTuple):
+    """What the network returns."""
+
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Without BatchNorm and dropout, a step depends on the batch as a whole, not on how it was divided."""
+
+    backbone: Backbone = Backbone("resnet10_tiny")  # named, as in every recipe; replaced by one convolution
+    noisy: bool = True  # BatchNorm and dropout
+
+
+class OneMap(nn.Module):
+    """A convolution that gives its map as a list, as a backbone does."""
+
+    def __init__(self, noisy: bool) -> None:
+        super().__init__()
+        self.convolve = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.normalise = nn.BatchNorm2d(8) if noisy else nn.Identity()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [self.normalise(self.convolve(image)).relu()]
+
+
+class Tiny(Network):
+    """One convolution, perhaps normalised and with dropout, one classifier, and a learned scalar."""
+
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
+        super().__init__(num_classes, architecture.backbone, align_corners=False)
+        self.architecture = architecture
+        self.backbone = Features(OneMap(architecture.noisy), channels=[8], strides=[2])
+        self.dropout = nn.Dropout2d(0.3 if architecture.noisy else 0.0)
+        self.classify = nn.Conv2d(8, num_classes, 1)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> Output:
+        scores = self.gain * self.classify(self.dropout(self.backbone(image)[-1]))
+        return Output(functional.interpolate(scores, image.shape[-2:], mode="bilinear", align_corners=False))
+
+
+def loss(output: Output, labels: Tensor) -> dict[str, Tensor]:
+    """Two named terms."""
+    return {"labels": cross_entropy(output.scores, labels), "size": 0.01 * output.scores.float().square().mean()}
+
+
+class After:
+    """The loss, until it was asked for `calls` times; then `event` happens and gives the rest of the answers."""
+
+    def __init__(self, calls: int, event: Callable[[dict[str, Tensor]], Any]) -> None:
+        self.calls, self.limit, self.event = 0, calls, event
+
+    def __call__(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        self.calls += 1
+        terms = loss(output, labels)
+        return self.event(terms) if self.calls > self.limit else terms
+
+
+class Killed(BaseException):
+    """A run that ends in the middle, without the cost of a process."""
+
+
+def kill(_: object) -> None:
+    raise Killed
+
+
+def recipe(noisy: bool = True, **optimisation: Any) -> Recipe[Architecture]:
+    """Eight steps of four images: more than two epochs; an epoch ends inside every interval between states.
+
+    `noisy` has everything that draws random numbers: scale, crop, flip, brightness and dropout. Otherwise only crop and
+    flip are drawn, no crop is padded, and no pixel is ignored.
+    """
+    noise: dict[str, Any] = {"scale": (0.6, 1.5), "brightness": 0.2} if noisy else {}
+    chosen = {"learning_rate": 0.1, "batch": 4, "length": 8, "unit": "steps", **optimisation}
+    return Recipe(
+        name=NAME,
+        summary="a recipe of the tests",
+        architecture=Architecture(noisy=noisy),
+        data=Data("scenes", num_classes=10, test="test"),
+        augmentation=Augmentation(crop=32, **noise),
+        optimisation=Optimisation(**chosen),
+        protocol=Protocol(flip=True),
+        backbone_weights="none",
+    )
+
+
+@functools.cache
+def pairs(split: str) -> Pairs:
+    """A few scenes of 40 x 48 pixels."""
+    return Pairs(scenes.read(split, IMAGES[split], (40, 48)), SCENES, plain_mapping(SCENES))
+
+
+def small(name: str, data: Path | None, split: str) -> Pairs:
+    """Stand in for `core.datasets.read`."""
+    return pairs(split)
+
+
+def begin(
+    to: Path,
+    what: Recipe[Any] | None = None,
+    objective: Any = loss,
+    published: Recipe[Any] | None = None,
+    build: Any = Tiny,
+    **run: Any,
+) -> Training[Any]:
+    """Prepare a run as a command does, with few and small images; `run` overrides the fields of `Run`."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    what = what or recipe()
+    chosen = Run(**{"to": to, "workers": 0, "log_every": 1, "save_every": 2, **run})
+    with patch.object(datasets, "read", small):
+        return prepare(what, chosen, published or what, build, objective)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` without what no two runs share, the speed."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def left(folder: Path) -> dict[str, Any]:
+    """Everything that a finished run left behind and that another run of the same recipe must leave behind too."""
+    state = checkpoint.load_state(folder / "state.pt")
+    score = checkpoint.read_json(folder / "score.json")
+    for changing in ("date", "training_seconds", "processes"):
+        del score[changing]
+    return {
+        "state": {name: value for name, value in state.items() if name != "seconds"},
+        "metrics": metrics(folder),
+        "weights": safetensors.torch.load_file(folder / "model.safetensors"),
+        "config": checkpoint.read_json(folder / "config.json"),
+        "score": score,
+    }
+
+
+def differing(one: Any, other: Any, where: str = "") -> list[str]:
+    """The names of the leaves in which two nests of tensors and values differ in any bit."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs_ = [(str(key), one.get(key), other.get(key)) for key in {**one, **other}]
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        pairs_ = [(str(key), *both) for key, both in enumerate(zip(one, other, strict=True))]
+    elif isinstance(one, Tensor) and isinstance(other, Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [where]
+    else:
+        return [] if type(one) is type(other) and one == other else [where]
+    return [name for key, *both in pairs_ for name in differing(*both, f"{where}.{key}" if where else key)]
+
+
+def environment() -> dict[str, str]:
+    """For other processes: on the CPU, one thread each, and with this folder importable."""
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "ACCELERATE_USE_CPU": "true"}
+    return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def in_processes(processes: int, jobs: Sequence[dict[str, Any]], log: Path) -> int:
+    """Run the jobs one after another on some processes, as `tiny_train.py` reads them; return the exit status."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else [])]
+    script = str(Path(__file__).with_name("tiny_train.py"))
+    with log.open("w") as output:  # a file, for a worker may outlive the process that was killed and hold a pipe open
+        words = [*command, script, json.dumps(jobs, default=str)]
+        process = subprocess.Popen(words, env=environment(), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            return process.wait(timeout=120)
+        finally:
+            process.terminate()  # nothing, if it has ended; otherwise torchrun ends its processes too

@@ -1,0 +1,64 @@
+"""Train as the jobs say that stand as JSON in the first argument; run by the tests, also by `torchrun`.
+
+A job has `to`, and may have `noisy`, `optimisation`, `run`, `backend` for `torch.compile`, and one of `kill_at`, a call
+of the loss, and `kill_in_save`, a save in the middle of whose writing the process is killed.
+"""
+
+import functools
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+
+from core.loop import train
+
+
+def die(_: object = None) -> None:
+    """SIGKILL, which no process can catch."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_in_save(number: int) -> None:
+    """Let the save of this number write half of its file, flush it, and die."""
+    save, calls = torch.save, 0
+
+    def half(value: Any, path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls < number:
+            save(value, path)
+            return
+        stream = io.BytesIO()
+        save(value, stream)
+        with path.open("wb") as file:
+            file.write(stream.getvalue()[: stream.tell() // 2])
+            file.flush()
+            die()
+
+    torch.save = half
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    leave = torch.distributed.destroy_process_group
+    torch.distributed.destroy_process_group = lambda *_: None  # processes that met once stay together for all jobs
+    for job in json.loads(sys.argv[1]):
+        objective = tiny.After(job["kill_at"], die) if "kill_at" in job else tiny.loss
+        if "kill_in_save" in job:
+            die_in_save(job["kill_in_save"])
+        if "backend" in job:
+            torch.compile = functools.partial(torch.compile, backend=job["backend"])
+        what = tiny.recipe(job.get("noisy", True), **job.get("optimisation", {}))
+        train(tiny.begin(Path(job["to"]), what, objective, **job.get("run", {})))
+    if torch.distributed.is_initialized():
+        leave()
+
+
+if __name__ == "__main__":
+    main()
