@@ -134,7 +134,9 @@ def test_modes_and_random_numbers_are_left_as_they_were(accelerator: Accelerator
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
     evaluate(network, Samples(2), Protocol(), CLASSES, accelerator)
-    assert network.training and network.dropout.training and not network.normalisation.training
+    assert network.training
+    assert network.dropout.training
+    assert not network.normalisation.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -1,5 +1,6 @@
 """Testing one image: windows, scales, mirrored images, and how they are merged."""
 
+import itertools
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -65,7 +66,7 @@ def test_positions_cover_everything_once_and_stay_inside() -> None:
                 covered = {pixel for start in starts for pixel in range(start, start + crop)}
                 assert covered >= set(range(length))
                 assert starts[0] == 0
-                assert all(0 < b - a <= stride for a, b in zip(starts, starts[1:], strict=False))
+                assert all(0 < b - a <= stride for a, b in itertools.pairwise(starts))
                 assert starts[-1] + crop == length or (length <= crop and starts == (0,))
 
 

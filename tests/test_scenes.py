@@ -96,22 +96,26 @@ def probe() -> list[str]:
 
 def test_the_same_arguments_give_the_same_scene() -> None:
     (image, labels), (again, labels_again) = scenes.draw(5, 3), scenes.draw(5, 3)
-    assert np.array_equal(image, again) and np.array_equal(labels, labels_again)
+    assert np.array_equal(image, again)
+    assert np.array_equal(labels, labels_again)
     assert hashlib.sha256(image.tobytes() + labels.tobytes()).hexdigest() == probe()[0]
 
 
 @pytest.mark.parametrize("other", [(5, 4), (6, 3), (3, 5)])
 def test_other_arguments_give_another_scene(other: tuple[int, int]) -> None:
     (image, labels), (another, other_labels) = scenes.draw(5, 3), scenes.draw(*other)
-    assert (image != another).mean() > 0.5 and (labels != other_labels).mean() > 0.1
+    assert (image != another).mean() > 0.5
+    assert (labels != other_labels).mean() > 0.1
 
 
 @pytest.mark.parametrize("size", [(128, 128), (16, 16), (64, 160), (200, 72), (97, 131), (600, 40)])
 def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
     image, labels = scenes.draw(0, 0, *size)
-    assert image.shape == (*size, 3) and labels.shape == size
+    assert image.shape == (*size, 3)
+    assert labels.shape == size
     assert image.dtype == labels.dtype == np.uint8
-    assert labels.max() < COUNT and image.std() > 10
+    assert labels.max() < COUNT
+    assert image.std() > 10
 
 
 def test_a_larger_size_shows_the_same_scene() -> None:
@@ -121,7 +125,8 @@ def test_a_larger_size_shows_the_same_scene() -> None:
 
 
 def test_classes_and_palette_agree() -> None:
-    assert COUNT >= 8 and len(set(CLASSES)) == COUNT == len(PALETTE)
+    assert COUNT >= 8
+    assert len(set(CLASSES)) == COUNT == len(PALETTE)
     distances = [np.abs(np.subtract(*pair)).sum() for pair in itertools.combinations(PALETTE, 2)]
     assert min(distances) > 60
 
@@ -133,12 +138,15 @@ def test_every_class_is_in_many_scenes() -> None:
     assert ((counts > 0).mean(0) > 0.7).all()
     assert ((counts >= 30).mean(0) > 0.4).all()
     shares = counts.sum(0) / counts.sum()
-    assert shares.min() > 0.006 and shares.max() < 0.3
+    assert shares.min() > 0.006
+    assert shares.max() < 0.3
 
 
 def test_scenes_are_neither_black_nor_white() -> None:
     means = sample(1, 200)[0].mean((1, 2, 3))
-    assert means.min() > 40 and means.max() < 225 and means.std() > 15
+    assert means.min() > 40
+    assert means.max() < 225
+    assert means.std() > 15
 
 
 def test_colour_alone_does_not_name_a_pixel() -> None:
@@ -159,7 +167,8 @@ def test_colour_alone_tells_no_two_classes_apart() -> None:
         first = likely[one] > likely[two]
         accuracy[one, two] = (shares[one][first].sum() + shares[two][~first].sum()) / 2
     assert max(accuracy.values()) < 0.9
-    assert accuracy[ROAD, PAVEMENT] < 0.56 and accuracy[VEGETATION, GRASS] < 0.6
+    assert accuracy[ROAD, PAVEMENT] < 0.56
+    assert accuracy[VEGETATION, GRASS] < 0.6
 
 
 @pytest.mark.parametrize("pair", [(ROAD, PAVEMENT), (VEGETATION, GRASS)])
@@ -185,13 +194,16 @@ def test_splits_are_disjoint() -> None:
 
 def test_read_gives_what_draw_drew() -> None:
     part = scenes.read("val", count=4, size=(48, 80))
-    assert part.column_names == ["image", "labels", "name"] and len(part) == 4
+    assert part.column_names == ["image", "labels", "name"]
+    assert len(part) == 4
     assert all(isinstance(part.features[column], datasets.Image) for column in ("image", "labels"))
     seed, _ = scenes.SPLITS["val"]
     for index, row in enumerate(part):
         image, labels = scenes.draw(seed, index, 48, 80)
-        assert row["image"].mode == "RGB" and np.array_equal(np.asarray(row["image"]), image)
-        assert row["labels"].mode == "L" and np.array_equal(np.asarray(row["labels"]), labels)
+        assert row["image"].mode == "RGB"
+        assert np.array_equal(np.asarray(row["image"]), image)
+        assert row["labels"].mode == "L"
+        assert np.array_equal(np.asarray(row["labels"]), labels)
         assert row["name"] == f"val/{index:06d}"
 
 
