@@ -169,12 +169,12 @@ _CAMVID_R18_FCN = _camvid("danet-r18-camvid-fcn", "Dilated FCN Res18", _only(Bac
 _ALL: tuple[Recipe[Architecture], ...] = (
     Recipe(
         name=DEMO,
-        summary="ours: embedded scenes, a tiny DANet, two minutes on two cores",
+        summary="ours: embedded scenes, a tiny DANet, three minutes on two cores",
         architecture=Architecture(Backbone("resnet10_tiny")),
         data=SCENES,
-        augmentation=Augmentation(crop=128, scale=(0.75, 1.5), brightness=0.2),
-        optimisation=Optimisation(0.05, batch=16, length=40),
-        protocol=Protocol(flip=True),
+        augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
+        optimisation=Optimisation(0.1, batch=16, length=40),
+        protocol=Protocol(base=192, flip=True),
         backbone_weights="none",
     ),
     # Table 1
