@@ -8,7 +8,7 @@ C1 to C4 equal those of torchvision's dilated ResNets bit for bit.
     image    b 3 h w            RGB, normalised with `normalisation(backbone)`
     C1..C4   b c h/s w/s        c and s: `Features.channels` and `Features.strides`; sizes are rounded up
 
-A new timm network needs its name in `BackboneName` and a row in `ARCHITECTURES`.
+A new timm network needs its name in `BackboneName` and a row in `NETWORKS`.
 
 Public ImageNet weights: `.tv_in1k` on the Hugging Face Hub is torchvision's first generation, what "pretrained" meant
 in 2019 (BSD-3-Clause); `.gluon_in1k` is GluonCV's, with deep stems (Apache-2.0).
@@ -35,7 +35,7 @@ Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Architecture:
+class TimmNetwork:
     """How timm builds the network of one name, what may be asked of it, and which public weights fit it."""
 
     timm_name: str
@@ -49,21 +49,21 @@ class Architecture:
     std: Colour = IMAGENET_DEFAULT_STD
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "resnet10_tiny": Architecture(  # ours, for demonstrations and tests; its stem is its own: 8-8-16
+NETWORKS: dict[str, TimmNetwork] = {
+    "resnet10_tiny": TimmNetwork(  # ours, for demonstrations and tests; its stem is its own: 8-8-16
         timm_name="resnet18",
         last_blocks=1,
         arguments={"layers": (1, 1, 1, 1), "channels": (16, 32, 48, 96), "stem_type": "deep", "stem_width": 8},
         stems=("plain",),
     ),
-    "resnet18": Architecture("resnet18", last_blocks=2, hub={"plain": "resnet18.tv_in1k"}),
-    "resnet34": Architecture("resnet34", last_blocks=3, hub={"plain": "resnet34.tv_in1k"}),
-    "resnet50": Architecture(
+    "resnet18": TimmNetwork("resnet18", last_blocks=2, hub={"plain": "resnet18.tv_in1k"}),
+    "resnet34": TimmNetwork("resnet34", last_blocks=3, hub={"plain": "resnet34.tv_in1k"}),
+    "resnet50": TimmNetwork(
         "resnet50",
         last_blocks=3,
         hub={"plain": "resnet50.tv_in1k", "deep32": "resnet50c.gluon_in1k", "deep64": "resnet50s.gluon_in1k"},
     ),
-    "resnet101": Architecture(
+    "resnet101": TimmNetwork(
         "resnet101",
         last_blocks=3,
         hub={"plain": "resnet101.tv_in1k", "deep32": "resnet101c.gluon_in1k", "deep64": "resnet101s.gluon_in1k"},
@@ -92,18 +92,18 @@ class Backbone:
     multi_grid: tuple[int, ...] | None = None  # dilations of the last stage's blocks, not factors: (4, 8, 16) in DANet
 
     def __post_init__(self) -> None:
-        architecture = ARCHITECTURES.get(self.name)
-        if architecture is None:
-            raise ValueError(_unknown("backbone", self.name, ARCHITECTURES))
-        if self.stem not in architecture.stems:
-            raise ValueError(_unknown(f"{self.name} with the stem", self.stem, architecture.stems))
-        if self.output_stride not in architecture.output_strides:
-            raise ValueError(_unknown(f"{self.name} at output stride", self.output_stride, architecture.output_strides))
+        network = NETWORKS.get(self.name)
+        if network is None:
+            raise ValueError(_unknown("backbone", self.name, NETWORKS))
+        if self.stem not in network.stems:
+            raise ValueError(_unknown(f"{self.name} with the stem", self.stem, network.stems))
+        if self.output_stride not in network.output_strides:
+            raise ValueError(_unknown(f"{self.name} at output stride", self.output_stride, network.output_strides))
         if self.multi_grid is None:
             return
 
         object.__setattr__(self, "multi_grid", tuple(self.multi_grid))  # JSON has lists
-        blocks = architecture.last_blocks
+        blocks = network.last_blocks
         if blocks == 0 or self.output_stride == 32:
             raise ValueError(
                 f"multi-grid {self.multi_grid} needs a ResNet whose last stage is dilated, got {self.name} at output "
@@ -140,13 +140,13 @@ def build(backbone: Backbone) -> Features:
     timm starts the last BatchNorm of each residual block at zero, so that an untrained block is its own shortcut:
     dilation changes nothing yet, and the convolutions beside the shortcut receive no gradient in the first step.
     """
-    architecture = ARCHITECTURES[backbone.name]
+    network = NETWORKS[backbone.name]
     body = timm.create_model(
-        architecture.timm_name,
+        network.timm_name,
         features_only=True,
         out_indices=(1, 2, 3, 4),
         output_stride=backbone.output_stride,
-        **architecture.arguments,
+        **network.arguments,
         **STEMS[backbone.stem],
     )
     if backbone.multi_grid is not None:
@@ -157,8 +157,8 @@ def build(backbone: Backbone) -> Features:
 
 def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
     """Return mean and standard deviation of the RGB values, in 0..1, that the public weights were trained with."""
-    architecture = ARCHITECTURES[backbone.name]
-    return architecture.mean, architecture.std
+    network = NETWORKS[backbone.name]
+    return network.mean, network.std
 
 
 def load_weights(features: Features, backbone: Backbone, weights: str | Path) -> None:
@@ -176,7 +176,7 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
     if weights == "none":
         return
     path = _download(backbone) if weights == "hub" else Path(weights)
-    classifier = ARCHITECTURES[backbone.name].classifier
+    classifier = NETWORKS[backbone.name].classifier
     tensors = {key: value for key, value in _read(path).items() if not key.startswith(classifier)}
 
     expected = features.body.state_dict()
@@ -219,9 +219,9 @@ def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
 
 def _download(backbone: Backbone) -> Path:
     """Return the file of the public weights, from the Hub or its cache."""
-    weights = ARCHITECTURES[backbone.name].hub.get(backbone.stem)
+    weights = NETWORKS[backbone.name].hub.get(backbone.stem)
     if weights is None:
-        public = [f"{name} with {stem}" for name, row in ARCHITECTURES.items() for stem in row.hub]
+        public = [f"{name} with {stem}" for name, row in NETWORKS.items() for stem in row.hub]
         raise ValueError(
             f"there are no public weights for {backbone.name} with the {backbone.stem} stem, only for "
             f"{', '.join(public)}; pass --backbone-weights FILE or --backbone-weights none"

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.backbones import (
-    ARCHITECTURES,
-    Architecture,
+    NETWORKS,
     Backbone,
     BackboneName,
     Features,
+    TimmNetwork,
     build,
     load_weights,
     normalisation,
@@ -143,7 +143,7 @@ def test_multi_grid_changes_c4_alone_and_in_both_convolutions_of_a_basic_block(i
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize(("name", "stem"), [(name, stem) for name, row in ARCHITECTURES.items() for stem in row.stems])
+@pytest.mark.parametrize(("name", "stem"), [(name, stem) for name, row in NETWORKS.items() for stem in row.stems])
 def test_channels_and_strides_are_those_of_the_maps(name, stem, output_stride):
     with torch.device("meta"):
         features = build(Backbone(name, stem, output_stride))
@@ -193,16 +193,16 @@ def test_every_parameter_of_the_tiny_network_learns(image):
     ("row", "output_stride", "channels", "strides"),
     [
         (
-            Architecture("hrnet_w48", 0, {"feature_location": ""}, stems=("plain",), output_strides=(32,)),
+            TimmNetwork("hrnet_w48", 0, {"feature_location": ""}, stems=("plain",), output_strides=(32,)),
             32,
             (48, 96, 192, 384),
             (4, 8, 16, 32),
         ),
-        (Architecture("tf_efficientnet_b7", 0, stems=("plain",)), 8, (48, 80, 224, 640), (4, 8, 8, 8)),
+        (TimmNetwork("tf_efficientnet_b7", 0, stems=("plain",)), 8, (48, 80, 224, 640), (4, 8, 8, 8)),
     ],
 )
 def test_another_timm_network_is_one_row(row, output_stride, channels, strides, monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "resnet34", row)  # under a name that the Literal allows
+    monkeypatch.setitem(NETWORKS, "resnet34", row)  # under a name that the Literal allows
     backbone = Backbone("resnet34", output_stride=output_stride)
     with torch.device("meta"):
         features = build(backbone)
@@ -217,7 +217,7 @@ def test_another_timm_network_is_one_row(row, output_stride, channels, strides, 
 
 
 def test_the_literal_and_the_table_have_the_same_names():
-    assert get_args(BackboneName) == tuple(ARCHITECTURES)
+    assert get_args(BackboneName) == tuple(NETWORKS)
 
 
 @pytest.mark.parametrize("backbone", [Backbone(), Backbone("resnet50", "deep64", 16, (4, 8, 16))])
