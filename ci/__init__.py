@@ -1,1 +1,1 @@
-"""What is checked by command rather than by the test run: kept benchmarks and their targets."""
+"""Measurements that are kept with the code, each a command of its own with the targets that it must reach."""

@@ -39,9 +39,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-# A block has at most 512 rows and 3 Mi entries: 13 MB stay in cache, and in the heap instead of in fresh pages.
-BLOCK_ROWS = 512
-BLOCK_ENTRIES = 3 * 2**20
+# A block has at most 256 rows and 2 Mi entries: 8 MB stay in cache, and in the heap instead of in fresh pages.
+BLOCK_ROWS = 256
+BLOCK_ENTRIES = 2**21
 
 # Weights below exp(-60) = 9e-27 of the largest become exp(-60). Left alone they end as denormal numbers, on which some
 # processors are 50 times slower; exp(-inf) is slow on others. It moves Y by less than m * 9e-27 of the largest value.
@@ -61,9 +61,9 @@ def attention(
     V's dtype. Products follow the caller's setting of `torch.set_float32_matmul_precision`; leave it at "highest" where
     energies are large.
 
-    Cost: n m (d + c) multiply-adds forward and n m (3 d + 2 c) backward; beyond inputs, output and gradients, two
-    blocks of at most 3 Mi numbers (or of one row, if that is longer). Kept for the backward pass: Q, K, V, Y and n numbers per image. The
-    gradient has no gradient of its own: differentiating it raises RuntimeError.
+    Cost: n m (d + c) multiply-adds forward and n m (3 d + 2 c) backward. Beyond inputs, output and gradients it holds
+    two blocks of at most 256 rows; for the backward pass it keeps Q, K, V, Y and n numbers per image. The gradient has
+    no gradient of its own: differentiating it raises RuntimeError.
 
     On a CPU, while compiling or exporting, and under `torch.use_deterministic_algorithms` the form is always `stream`.
     On CUDA the first call with a given device, dtype, shapes and need of a gradient times the forms below on its own
@@ -76,8 +76,9 @@ def attention(
     _check_shapes(Q, K)
     _check_values(K, V)
     dtype = torch.float64 if torch.float64 in (Q.dtype, K.dtype, V.dtype) else torch.float32
-    name = "stream" if _form_is_fixed(V) else _fastest(Q.to(dtype), K.to(dtype), V.to(dtype))
-    return FORMS[name](Q.to(dtype), K.to(dtype), V.to(dtype)).to(V.dtype)
+    q, k, v = (x.to(dtype) for x in (Q, K, V))
+    form = stream if _form_is_fixed(v) else FORMS[_fastest(q, k, v)]
+    return form(q, k, v).to(V.dtype)
 
 
 def attention_rows(
@@ -167,7 +168,7 @@ def _form_is_fixed(V: Tensor) -> bool:
 
 
 def _seconds(name: str, Q: Tensor, K: Tensor, V: Tensor, needs_gradient: bool) -> float:
-    """Return the median seconds of three runs of a form, after one that is not counted, on copies without history."""
+    """Return the median seconds of three runs of a form, after one that is not counted, apart from the graph."""
     leaves = [x.detach().requires_grad_(needs_gradient) for x in (Q, K, V)]
     times = []
     # Only the innermost hooks act: without these, activation checkpointing would count what the timing saves.

@@ -11,6 +11,7 @@ PAPERS = Path(__file__).parents[1] / "papers"
 
 EQUATIONS: dict[str, set[int]] = {  # those that each paper numbers
     "danet": {1, 2, 3, 4},
+    "dfdam": set(range(1, 13)),
 }
 
 CITATION = re.compile(r"\bEqs?\. \((\d+)\)")

@@ -65,6 +65,13 @@ def test_the_factor_is_uniform_on_the_named_edge(edge: str, low: int, high: int)
     assert [pick(size) for size in sizes] == [low, (low + high) // 5 * 2, high]
 
 
+def test_listed_factors_are_drawn_from_the_list() -> None:
+    scales = Augmentation(crop=120, scale=(0.5, 1.0, 2.0), listed=True, flip=False)
+    heights = [int((drawn(scales, seed)[1][:, 0] != IGNORE).sum()) for seed in range(60)]
+    assert {height: heights.count(height) > 8 for height in (20, 40, 80)} == dict.fromkeys((20, 40, 80), True)
+    assert set(heights) == {20, 40, 80}
+
+
 def test_base_brings_the_edge_to_a_length() -> None:
     _, labels = drawn(Augmentation(crop=100, base=20, flip=False))
     assert int((labels[:, 0] != IGNORE).sum()) == 20
