@@ -67,24 +67,29 @@ class Data:
 class Augmentation:
     """How a training sample is made: scale, pad, crop, flip, brightness; in this order.
 
-    The `edge` of the image is brought to `base` pixels (None: its own size) times a factor drawn uniformly from
-    `scale` (None: always 1); a `crop` x `crop` window is drawn at random, after padding with the mean colour and
-    ignored labels where the image is smaller; mirrored with probability 1/2 if `flip`; brightness is multiplied by a
-    factor from [1 - brightness, 1 + brightness].
+    The `edge` of the image is brought to `base` pixels (None: its own size) times a factor: one of `scale` if `listed`,
+    else drawn uniformly between its two numbers (None: always 1). A `crop` x `crop` window is drawn at random, after
+    padding with the mean colour and ignored labels where the image is smaller. It is mirrored with probability 1/2 if
+    `flip`; brightness is multiplied by a factor from [1 - brightness, 1 + brightness].
     """
 
     crop: int
     base: int | None = None
     edge: Edge = "short"
-    scale: tuple[float, float] | None = None
+    scale: tuple[float, ...] | None = None
+    listed: bool = False
     flip: bool = True
     brightness: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.crop >= 1, f"augmentation.crop must be at least 1 pixel, got {self.crop}")
         require(self.base is None or self.base >= 1, f"augmentation.base must be at least 1 pixel, got {self.base}")
-        low, high = self.scale or (1.0, 1.0)
-        require(0 < low <= high, f"augmentation.scale must be two factors 0 < low <= high, got {low} and {high}")
+        factors = self.scale or (1.0, 1.0)
+        require(min(factors) > 0, f"augmentation.scale must hold positive factors, got {factors}")
+        require(
+            self.listed or (len(factors) == 2 and factors[0] <= factors[1]),
+            f"augmentation.scale must be two factors low <= high, got {factors}; to draw from a list, set listed",
+        )
         require(0 <= self.brightness < 1, f"augmentation.brightness must be in [0, 1), got {self.brightness}")
 
 

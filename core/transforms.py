@@ -65,7 +65,10 @@ def augment(
     image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
     height, width = image.shape[-2:]
 
-    factor = generator.uniform(*augmentation.scale) if augmentation.scale else 1.0
+    factor = 1.0
+    if augmentation.scale is not None:
+        low, high = augmentation.scale[0], augmentation.scale[-1]
+        factor = float(generator.choice(augmentation.scale)) if augmentation.listed else generator.uniform(low, high)
     size = scaled_size(height, width, augmentation.edge, augmentation.base, factor)
     if size != (height, width):
         image = functional.resize(image, list(size), antialias=True)

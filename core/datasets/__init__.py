@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[Path, str], Pairs]] = {
 }
 """The data sets that lie in a folder (`--data DIR`)."""
 
-WITHOUT_READER = ("cityscapes", "pascal_context", "coco_stuff10k")
+WITHOUT_READER = ("cityscapes", "voc2012", "pascal_context", "coco_stuff10k")
 """Data sets of the papers' rows that can be named but not read yet."""
 
 SCENES = Classes(scenes.CLASSES, scenes.PALETTE)
