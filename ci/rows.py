@@ -15,10 +15,14 @@ import tyro
 
 from core.recipe import Recipe
 from papers.danet.recipes import RECIPES as DANET
+from papers.dfdam.recipes import RECIPES as DFDAM
 
 ROOT = Path(__file__).parent.parent
 MEASURED = Path(__file__).parent / "measured.toml"
-PAPERS: dict[str, dict[str, Recipe[Any]]] = {"danet": DANET}
+PAPERS: dict[str, dict[str, Recipe[Any]]] = {"danet": DANET, "dfdam": DFDAM}
+
+ABLATIONS = {"DANet": {"Table 1"}, "DF-DAM": {"Table 1", "Table 2"}}
+"""Tables that compare parts of a network: they stand in the paper's README only."""
 
 
 def measured() -> list[dict[str, Any]]:
@@ -72,8 +76,12 @@ def tables() -> dict[Path, dict[str, str]]:
 
 def _headline(recipe: Recipe[Any]) -> bool:
     """Whether a row stands on the first page: what a paper reports beyond its ablations, or what we have measured."""
-    ablation = any(row.table == "Table 1" for row in recipe.reported)
-    return (bool(recipe.reported) and not ablation) or recipe.name in {score["recipe"] for score in measured()}
+    tables = {row.table for row in recipe.reported}
+    return bool(tables - ABLATIONS[recipe.reported[0].paper]) if tables else recipe.name in _measured_names()
+
+
+def _measured_names() -> set[str]:
+    return {score["recipe"] for score in measured()}
 
 
 def with_tables(text: str, named: dict[str, str]) -> str:
