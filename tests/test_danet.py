@@ -8,21 +8,16 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import jaxtyping
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from seeded import image, noise, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
 from core.backbones import Backbone
-from core.classes import Classes
-from core.network import About
-from core.recipe import Protocol
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, ChannelAttention, DANet, Output, PositionAttention
-from papers.danet.recipes import DEMO, RECIPES
+from papers.danet.recipes import RECIPES
 
 STORED = Path(__file__).parent / "stored" / "danet.json"
 
@@ -33,12 +28,6 @@ TINY = Backbone("resnet10_tiny")
 SCALAR = 0.7
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-@pytest.fixture
-def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for users: the type checks of the tests would refuse a wrong Literal before we can."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def drawn(module: Module) -> Module:
@@ -353,19 +342,6 @@ def test_what_is_not_used_is_not_there(
 # Recipes
 
 
-@pytest.mark.parametrize("key", RECIPES)
-def test_every_recipe_builds_and_keeps_the_size(key: str) -> None:
-    recipe = RECIPES[key]
-    assert recipe.name == key
-    k = recipe.data.num_classes
-    with torch.device("meta"):
-        output = DANet(k, recipe.architecture)(torch.empty(2, 3, 65, 97))
-    given = [scores for scores in output if scores is not None]
-    assert [tuple(scores.shape) for scores in given] == [(2, k, 65, 97)] * len(given)
-    both = "none" not in (recipe.architecture.position_attention, recipe.architecture.channel_attention)
-    assert len(given) == (3 if both and recipe.architecture.side_scores else 1)
-
-
 ROWS = [  # table, mean IoU, backbone, PAM, CAM: the rows that the paper gives for itself and for its own baselines
     ("Table 1", 70.03, "resnet50", False, False),
     ("Table 1", 75.74, "resnet50", True, False),
@@ -468,22 +444,6 @@ def test_table_3_has_every_class() -> None:
     assert round(sum(row.per_class) / 19, 1) == row.value
 
 
-def test_rows_that_only_test_harder_name_the_recipe_of_their_weights() -> None:
-    borrowing = {recipe.name: recipe for recipe in RECIPES.values() if recipe.same_weights_as is not None}
-    assert set(borrowing) == {"danet-r101-cityscapes-ms", "danet-r101-cityscapes-test"}
-    for recipe in borrowing.values():
-        assert recipe.same_weights_as is not None
-        lender = RECIPES[recipe.same_weights_as]
-        assert lender.same_weights_as is None
-        for field in ("architecture", "augmentation", "optimisation"):
-            assert getattr(recipe, field) == getattr(lender, field)
-
-
-def test_the_demo_is_a_recipe_that_needs_no_download() -> None:
-    demo = RECIPES[DEMO]
-    assert (demo.data.name, demo.backbone_weights, demo.architecture.backbone) == ("scenes", "none", TINY)
-
-
 # The objective
 
 
@@ -514,83 +474,6 @@ def test_one_classifier_has_one_loss() -> None:
     terms = loss(output, labels)
     assert list(terms) == ["fused"]
     torch.testing.assert_close(terms["fused"], functional.cross_entropy(output.scores, labels, ignore_index=255))
-
-
-def test_a_batch_without_labels_costs_nothing() -> None:
-    output = Output(scores(0), scores(1), scores(2))
-    terms = loss(output, torch.full((2, 7, 9), 255))
-    assert [float(term.detach()) for term in terms.values()] == [0, 0, 0]
-    sum(terms.values(), torch.zeros(())).backward()
-    for given in output:
-        assert given is not None
-        assert given.grad is not None
-        assert torch.equal(given.grad, torch.zeros_like(given))
-
-
-# Saving and loading
-
-ARCHITECTURE = Architecture(
-    Backbone("resnet10_tiny", output_stride=16, multi_grid=(3,)),
-    position_attention="paper",
-    channel_attention="paper",
-    reduction=1,
-    align_corners=False,
-)
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> tuple[DANet, Path]:
-    """A network in which no field has its default, and the folder where it was saved."""
-    network = drawn(DANet(5, ARCHITECTURE)).float()
-    network.about = About(
-        Classes.coloured(["sky", "sea", "sand", "rock", "ship"]),
-        Protocol(crop=64, stride=48, scales=(0.5, 1.0), flip=True, merge="exp"),
-        recipe={"name": "danet-demo", "optimisation": {"batch": 8}},
-        changed={"optimisation.batch": [16, 8]},
-        commit="0123abc",
-    )
-    network.save_pretrained(tmp_path / "run")
-    return network, tmp_path / "run"
-
-
-def test_a_saved_network_comes_back(saved: tuple[DANet, Path]) -> None:
-    network, folder = saved
-    loaded = DANet.from_pretrained(folder)
-    assert loaded.architecture == ARCHITECTURE
-    assert isinstance(loaded.architecture.backbone.multi_grid, tuple)
-    assert loaded.num_classes == 5
-    assert loaded.about == network.about
-    assert loaded.about is not None
-    assert not loaded.training
-    with torch.inference_mode():
-        for ours, theirs in zip(network(image(65, 97)), loaded(image(65, 97)), strict=True):
-            assert torch.equal(ours, theirs)
-
-
-def test_a_folder_without_its_configuration_is_refused(saved: tuple[DANet, Path]) -> None:
-    _, folder = saved
-    (folder / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"has no config\.json"):
-        DANet.from_pretrained(folder)
-
-
-@pytest.mark.parametrize("name", [None, "position.attend.gamma"], ids=["missing", "of another name"])
-def test_weights_of_another_network_are_refused(saved: tuple[DANet, Path], name: str | None) -> None:
-    _, folder = saved
-    tensors = load_file(folder / "model.safetensors")
-    alpha = tensors.pop("position.attend.alpha")
-    save_file(tensors if name is None else {**tensors, name: alpha}, folder / "model.safetensors")
-    with pytest.raises(RuntimeError, match=r"position\.attend\.alpha"):
-        DANet.from_pretrained(folder)
-
-
-def test_a_configuration_with_an_unknown_field_is_refused(saved: tuple[DANet, Path]) -> None:
-    _, folder = saved
-    config = json.loads((folder / "config.json").read_text())
-    config["architecture"]["backbone"]["grid"] = [3]
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"grid"):
-        DANet.from_pretrained(folder)
 
 
 # Stored answers
