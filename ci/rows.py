@@ -5,6 +5,7 @@ python -m ci.rows --write     puts them between the marks `<!-- NAME -->` and `<
 """
 
 import re
+import statistics
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -32,24 +33,37 @@ def measured() -> list[dict[str, Any]]:
 
 def results(recipes: dict[str, Recipe[Any]]) -> str:
     """A line for each reported row, and for each recipe of ours: reported and latest measured value."""
-    latest = {score["recipe"]: f"{score['value']:.2f}" for score in measured() if score["metric"] == "mIoU"}
     lines = ["| recipe | what | where | reported | measured |", "|---|---|---|---|---|"]
     for name, recipe in recipes.items():
         for row in recipe.reported or (None,):
             where, value = (f"{row.table}, {row.split}", f"{row.value:.2f}") if row else (recipe.data.test, "none")
-            lines.append(f"| `{name}` | {recipe.summary} | {where} | {value} | {latest.get(name, '')} |")
+            lines.append(f"| `{name}` | {recipe.summary} | {where} | {value} | {_latest(name)} |")
     return "\n".join(lines)
+
+
+def _latest(name: str) -> str:
+    """The mIoU measured at the latest commit that measured this recipe: its mean and range, if of several seeds."""
+    scores = [score for score in measured() if score["recipe"] == name and score["metric"] == "mIoU"]
+    values = [score["value"] for score in scores if score["commit"] == scores[-1]["commit"]]
+    if len(values) < 2:
+        return "".join(f"{value:.2f}" for value in values)
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} seeds)"
 
 
 def circumstances(recipes: dict[str, Recipe[Any]]) -> str:
     """How each measured score of these recipes came about."""
     lines = [
-        "| recipe | mIoU | pixel accuracy | command | commit | hardware | time | date |",
-        "|---|---|---|---|---|---|---|---|",
+        "| recipe | seed | mIoU | pixel accuracy | command | commit | hardware | time | date |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for score in measured():
         if score["recipe"] in recipes and score["metric"] == "mIoU":
-            cells = [f"`{score['recipe']}`", f"{score['value']:.2f}", f"{score['pixel_accuracy']:.2f}"]
+            cells = [
+                f"`{score['recipe']}`",
+                str(score["seed"]),
+                f"{score['value']:.2f}",
+                f"{score['pixel_accuracy']:.2f}",
+            ]
             cells += [
                 f"`{score['command']}`",
                 score["commit"],
@@ -58,8 +72,12 @@ def circumstances(recipes: dict[str, Recipe[Any]]) -> str:
                 score["date"],
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"`{score['recipe']}`: {score['note']}" for score in measured() if score["recipe"] in recipes]
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes)
+    notes = [
+        f"`{score['recipe']}`: {score['note']}"
+        for score in measured()
+        if score["recipe"] in recipes and "note" in score
+    ]
+    return "\n\n".join(["\n".join(lines), *notes])
 
 
 def tables() -> dict[Path, dict[str, str]]:

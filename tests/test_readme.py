@@ -35,7 +35,7 @@ def test_measured_scores_name_a_recipe_and_their_circumstances() -> None:
     known = {name for recipes in PAPERS.values() for name in recipes}
     for score in measured():
         assert score["recipe"] in known
-        assert {"metric", "value", "command", "commit", "hardware", "minutes", "date", "note"} <= score.keys()
+        assert {"metric", "value", "command", "commit", "hardware", "minutes", "date", "seed"} <= score.keys()
 
 
 def test_checks_run_the_line_of_the_readme() -> None:
