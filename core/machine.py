@@ -1,5 +1,6 @@
 """What differs between computers: processes, precision, seeds, batches, BatchNorm over processes, trackers."""
 
+import os
 import platform
 import subprocess
 import zlib
@@ -45,6 +46,7 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
         log_with=list(run.trackers) or None,
         project_dir=folder,
     )
+    use_cores(accelerator.device, run.threads)
     parts = accelerator.num_processes * run.accumulate
     if batch % parts:
         raise ValueError(
@@ -52,6 +54,16 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
             f"{run.accumulate} accumulated parts; choose numbers whose product divides {batch}"
         )
     return accelerator
+
+
+def use_cores(device: torch.device, threads: int | None = None) -> None:
+    """Let a process that computes on a CPU use its share of the cores.
+
+    `accelerate launch` and `torchrun` leave each process one thread, also where it is alone.
+    """
+    if device.type == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def seed_everything(*numbers: int) -> None:

@@ -224,6 +224,9 @@ class Run:
     ] = False
     seed: int = 0
     workers: int = 2
+    threads: Annotated[
+        int | None, tyro.conf.arg(help="CPU threads of a process that trains on a CPU; None: its share of the cores")
+    ] = None
     accumulate: Annotated[
         int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
     ] = 1
@@ -243,6 +246,7 @@ class Run:
         for name, least in (("accumulate", 1), ("log_every", 1), ("save_every", 1), ("workers", 0), ("seed", 0)):
             value = getattr(self, name)
             require(value >= least, f"run.{name} must be at least {least}, got {value}")
+        require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
         require(self.validate_every >= 0, f"run.validate_every must not be negative, got {self.validate_every}")
 
 

@@ -42,6 +42,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     pairs = datasets.read(recipe.data.name, options.data, recipe.data.test)
     _refuse_other_classes(network, pairs.classes, recipe.data.name)
     accelerator = Accelerator(mixed_precision=machine.mixed_precision(options.precision))
+    machine.use_cores(accelerator.device)
     part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
     datasets.check(pairs, part, quiet=not accelerator.is_main_process)
 

@@ -54,6 +54,7 @@ def test_json_that_is_no_recipe_is_refused_by_name(change: Any, word: str) -> No
         (lambda: Data("scenes", 0), "num_classes"),
         (lambda: Run(accumulate=0), "accumulate"),
         (lambda: Run(validate_every=-1), "validate_every"),
+        (lambda: Run(threads=0), "threads"),
     ],
 )
 def test_impossible_values_are_refused(make: Any, words: str) -> None:
