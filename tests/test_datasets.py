@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.classes import IGNORE, Classes
-from core.datasets import READERS, WITHOUT_READER, Pairs, check, read
+from core.datasets import Pairs, check, read
 from core.datasets.folder import read_classes
 from core.datasets.pairs import plain_mapping
 from core.recipe import Augmentation
@@ -116,12 +116,6 @@ def test_a_hub_data_set_without_label_column_is_refused(tmp_path: Path) -> None:
 def test_a_hub_data_set_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hf download --repo-type dataset"):
         read("hub:/no/such/folder", None, "train")
-
-
-@pytest.mark.parametrize("name", WITHOUT_READER)
-def test_a_missing_reader_says_so(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"core/datasets/{name}.py is missing"):
-        read(name, tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +238,3 @@ def test_the_embedded_scenes_need_nothing() -> None:
     assert len(pairs) >= 200
     assert pairs.mapping == plain_mapping(pairs.classes)
     check(pairs, range(0, 20))
-
-
-def test_every_reader_can_be_named() -> None:
-    assert set(READERS).isdisjoint(WITHOUT_READER)

@@ -20,7 +20,7 @@ import papers.dfdam.model
 import papers.dfdam.recipes
 from ci.rows import PAPERS
 from core.classes import IGNORE, Classes
-from core.datasets import READERS, WITHOUT_READER
+from core.datasets import READERS
 from core.network import About, Network
 from core.recipe import Protocol, Recipe, from_json, to_json
 
@@ -91,7 +91,7 @@ def test_every_recipe_survives_json(paper: Paper, name: str) -> None:
 
 @EACH_RECIPE
 def test_every_recipe_names_data_that_is_known(paper: Paper, name: str) -> None:
-    assert paper.recipes[name].data.name in {"scenes", *READERS, *WITHOUT_READER}
+    assert paper.recipes[name].data.name in {"scenes", *READERS}
 
 
 @EACH_PAPER

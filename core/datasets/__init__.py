@@ -8,19 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.classes import Classes
-from core.datasets import camvid, folder, hub, scenes
+from core.datasets import ade20k, camvid, cityscapes, coco_stuff10k, folder, hub, pascal_context, scenes, voc2012
 from core.datasets.pairs import Pairs, check, plain_mapping
 
 HUB = "hub:"
 
 READERS: dict[str, Callable[[Path, str], Pairs]] = {
+    "ade20k": ade20k.read,
     "camvid": camvid.read,
+    "cityscapes": cityscapes.read,
+    "coco_stuff10k": coco_stuff10k.read,
     "folder": folder.read,
+    "pascal_context": pascal_context.read,
+    "pascal_context_59": pascal_context.read_59,
+    "voc2012": voc2012.read,
 }
 """The data sets that lie in a folder (`--data DIR`)."""
-
-WITHOUT_READER = ("cityscapes", "voc2012", "pascal_context", "coco_stuff10k")
-"""Data sets of the papers' rows that can be named but not read yet."""
 
 SCENES = Classes(scenes.CLASSES, scenes.PALETTE)
 
@@ -34,21 +37,14 @@ def read(name: str, data: Path | None, split: str) -> Pairs:
         split: "train", "val", "test", ...
 
     Raises:
-        ValueError: if the name is unknown or has no reader yet, the folder is needed and missing, or it does not
-            hold that data set.
+        ValueError: if the name is unknown, the folder is needed and missing, or it does not hold that data set.
     """
     if name == "scenes":
         return Pairs(scenes.read(split), SCENES, plain_mapping(SCENES))
     if name.startswith(HUB):
         return hub.read(name.removeprefix(HUB), split)
-    if name in WITHOUT_READER:
-        raise ValueError(
-            f"there is no reader for {name!r} yet: core/datasets/{name}.py is missing. Arrange the images as "
-            "core/datasets/folder.py says and pass --dataset folder --data DIR, or choose one of "
-            f"scenes, {', '.join(READERS)}, {HUB}org/name"
-        )
     if name not in READERS:
-        close = difflib.get_close_matches(name, ["scenes", *READERS, *WITHOUT_READER], n=1)
+        close = difflib.get_close_matches(name, ["scenes", *READERS], n=1)
         raise ValueError(
             f"unknown data set {name!r}{f', did you mean {close[0]!r}?' if close else ''}; "
             f"allowed are scenes, {', '.join(READERS)}, {HUB}org/name"
@@ -60,4 +56,4 @@ def read(name: str, data: Path | None, split: str) -> Pairs:
     return READERS[name](data, split)
 
 
-__all__ = ["HUB", "READERS", "WITHOUT_READER", "Pairs", "check", "read"]
+__all__ = ["HUB", "READERS", "Pairs", "check", "read"]

@@ -14,7 +14,7 @@ from papers.dfdam.model import Architecture
 DEMO = "dfdam-demo"
 
 CITYSCAPES = Data("cityscapes", num_classes=19)
-VOC = Data("voc2012", num_classes=21)
+VOC = Data("voc2012", num_classes=21, train="trainaug")
 """Training on the 10,582 images of VOC and the Semantic Boundaries Dataset together."""
 CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
