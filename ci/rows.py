@@ -17,12 +17,13 @@ import tyro
 from core.recipe import Recipe
 from papers.danet.recipes import RECIPES as DANET
 from papers.dfdam.recipes import RECIPES as DFDAM
+from papers.pdanet.recipes import RECIPES as PDANET
 
 ROOT = Path(__file__).parent.parent
 MEASURED = Path(__file__).parent / "measured.toml"
-PAPERS: dict[str, dict[str, Recipe[Any]]] = {"danet": DANET, "dfdam": DFDAM}
+PAPERS: dict[str, dict[str, Recipe[Any]]] = {"danet": DANET, "dfdam": DFDAM, "pdanet": PDANET}
 
-ABLATIONS = {"DANet": {"Table 1"}, "DF-DAM": {"Table 1", "Table 2"}}
+ABLATIONS: dict[str, set[str]] = {"DANet": {"Table 1"}, "DF-DAM": {"Table 1", "Table 2"}, "PDANet": set()}
 """Tables that compare parts of a network: they stand in the paper's README only."""
 
 
@@ -37,13 +38,15 @@ def results(recipes: dict[str, Recipe[Any]]) -> str:
     for name, recipe in recipes.items():
         for row in recipe.reported or (None,):
             where, value = (f"{row.table}, {row.split}", f"{row.value:.2f}") if row else (recipe.data.test, "none")
-            lines.append(f"| `{name}` | {recipe.summary} | {where} | {value} | {_latest(name)} |")
+            metric = row.metric if row else "mIoU"
+            cells = (where, value if metric == "mIoU" else f"{value} {metric}", _latest(name, metric))
+            lines.append(f"| `{name}` | {recipe.summary} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _latest(name: str) -> str:
-    """The mIoU measured at the latest commit that measured this recipe: its mean and range, if of several seeds."""
-    scores = [score for score in measured() if score["recipe"] == name and score["metric"] == "mIoU"]
+def _latest(name: str, metric: str) -> str:
+    """The value measured at the latest commit that measured this recipe: its mean and range, if of several seeds."""
+    scores = [score for score in measured() if score["recipe"] == name and score["metric"] == metric]
     values = [score["value"] for score in scores if score["commit"] == scores[-1]["commit"]]
     if len(values) < 2:
         return "".join(f"{value:.2f}" for value in values)

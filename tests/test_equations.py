@@ -12,6 +12,7 @@ PAPERS = Path(__file__).parents[1] / "papers"
 EQUATIONS: dict[str, set[int]] = {  # those that each paper numbers
     "danet": {1, 2, 3, 4},
     "dfdam": set(range(1, 13)),
+    "pdanet": set(range(1, 10)),
 }
 
 CITATION = re.compile(r"\bEqs?\. \((\d+)\)")

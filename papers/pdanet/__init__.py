@@ -1,0 +1,1 @@
+"""PDANet: Pyramid Dual Attention Network for Scene Segmentation (Guoqiang Liu, Zhejiang University, 2019)."""

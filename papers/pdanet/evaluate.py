@@ -1,0 +1,18 @@
+"""Test a PDANet: accelerate launch papers/pdanet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
+
+import sys
+
+from core.command import EvaluationOptions, door, parse
+from core.testing import evaluate_checkpoint
+from papers.pdanet.model import Architecture, PDANet
+from papers.pdanet.recipes import DEMO, RECIPES
+
+
+def main() -> None:
+    """Test what the command line says."""
+    with door():
+        evaluate_checkpoint(PDANet, parse(EvaluationOptions[Architecture], RECIPES, DEMO, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The recipes of PDANet: one value for each row of Tables 1 and 2.
+
+The paper's code is built on CSAILVision/semantic-segmentation-pytorch of early 2019. Where the text is silent, the
+values are those of that code with the author's changes; the table "Where the paper is silent" in README.md says which,
+and what of it is done otherwise here.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from core.backbones import Backbone
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from papers.pdanet.model import Architecture
+
+DEMO = "pdanet-demo"
+
+ADE20K = Data("ade20k", num_classes=150)
+CAMVID = Data("camvid", num_classes=11, test="test")
+SCENES = Data("scenes", num_classes=10)
+
+SHORT_SIDE = 450
+SHORT_SIDES = tuple(side / SHORT_SIDE for side in (300, 375, 450, 525, 600))
+"""Training images: one of five short sides, as factors of 450, the one of testing."""
+
+STEPS = 100_000
+"""20 epochs of 5,000 steps in the code; the text says nothing."""
+
+Head = Literal["pdanet", "psp", "danet", "fcn"]
+
+TITLES: dict[Head, str] = {"fcn": "FCN", "psp": "PSP", "danet": "DANet", "pdanet": "PDANet(ours)"}
+
+
+def _ade20k(head: Head, largest: int, accuracy: float, mean_iou: float) -> Recipe[Architecture]:
+    """A row of Table 1 (imgMaxSize 1000) or Table 2 (600): two numbers, accuracy first."""
+    table = {1000: "Table 1", 600: "Table 2"}[largest]
+    title = TITLES[head].removesuffix("(ours)")
+    return Recipe(
+        name=f"pdanet-r18-ade20k-{largest}" + ("" if head == "pdanet" else f"-{head}"),
+        summary=f"ADE20K, imgMaxSize {largest}, {title} dilated-Resnet18",
+        architecture=Architecture(head=head),
+        data=ADE20K,
+        augmentation=Augmentation(crop=largest, base=SHORT_SIDE, scale=SHORT_SIDES, listed=True),
+        optimisation=Optimisation(0.01, batch=8, length=STEPS, unit="steps"),
+        protocol=Protocol(base=SHORT_SIDE, edge="short"),
+        reported=(
+            Reported("PDANet", table, TITLES[head], "val", mean_iou),
+            Reported("PDANet", table, TITLES[head], "val", accuracy, "pixel accuracy"),
+        ),
+    )
+
+
+def _camvid(name: str, what: str, head: Head) -> Recipe[Architecture]:
+    """Ours: the rate of ADE20K at the size of CamVid's frames; the plain stem, which has public weights."""
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid, {what} Res18",
+        architecture=Architecture(Backbone("resnet18"), head),
+        data=CAMVID,
+        augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
+        optimisation=Optimisation(0.01, batch=8, length=120),
+        protocol=Protocol(),
+    )
+
+
+def _small(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
+    """Ours: CamVid at two thirds of its size for a tenth of the epochs, so that two CPU cores can do it."""
+    return replace(
+        recipe,
+        name=recipe.name.replace("camvid", "camvid-small"),
+        summary=recipe.summary + ", reduced for a CPU",
+        augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
+        optimisation=replace(recipe.optimisation, length=12),
+        protocol=Protocol(base=320),
+    )
+
+
+_LARGE = _ade20k("pdanet", 1000, 78.44, 37.68)
+
+_CAMVID = (
+    _camvid("pdanet-r18-camvid", "PDANet", "pdanet"),
+    _camvid("pdanet-r18-camvid-fcn", "FCN", "fcn"),
+    _camvid("pdanet-r18-camvid-psp", "PSP", "psp"),
+    _camvid("pdanet-r18-camvid-danet", "DANet", "danet"),
+)
+
+_ALL: tuple[Recipe[Architecture], ...] = (
+    Recipe(
+        name=DEMO,
+        summary="ours: embedded scenes, a tiny PDANet, three minutes on two cores",
+        architecture=Architecture(Backbone("resnet10_tiny")),
+        data=SCENES,
+        augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
+        optimisation=Optimisation(0.1, batch=16, length=40),
+        protocol=Protocol(base=192, flip=True),
+        backbone_weights="none",
+    ),
+    # Table 1
+    _ade20k("fcn", 1000, 75.61, 33.05),
+    _ade20k("psp", 1000, 77.78, 36.28),
+    _LARGE,
+    # Table 2
+    _ade20k("fcn", 600, 74.70, 31.41),
+    _ade20k("psp", 600, 77.59, 35.75),
+    _ade20k("danet", 600, 77.18, 34.70),
+    _ade20k("pdanet", 600, 77.86, 36.66),
+    # ours
+    replace(
+        _LARGE,
+        name="pdanet-r18-ade20k-1000-text",
+        summary=f"{_LARGE.summary}, as the text alone has it: Eq. (8), queries and keys of full width",
+        architecture=Architecture(channel_attention="paper", reduction=1),
+        reported=(),
+    ),
+    replace(
+        _LARGE,
+        name="pdanet-r18-ade20k-1000-deep-supervision",
+        summary=f"{_LARGE.summary}, a second classifier on C3",
+        architecture=Architecture(deep_supervision=True),
+        reported=(),
+    ),
+    *_CAMVID,
+    *map(_small, _CAMVID),
+)
+
+RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}
+"""Every recipe by name, in the order of the paper's tables."""

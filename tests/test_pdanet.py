@@ -1,0 +1,682 @@
+"""PDANet: its equations written out, its sizes, its rows, parity, its figures, and what it answered before.
+
+`python tests/test_pdanet.py` stores the answers anew in `stored/pdanet.json`, after a change meant to move them.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from seeded import image, noise, weights
+from torch import Tensor, nn
+from torch.nn import functional
+
+import papers.danet.model as danet
+from core import backbones
+from core.backbones import Backbone
+from core.datasets import scenes
+from core.transforms import to_tensor
+from papers.pdanet import figures
+from papers.pdanet.loss import loss
+from papers.pdanet.model import (
+    LEVELS,
+    Architecture,
+    ChannelAttention,
+    DualAttention,
+    Output,
+    PDANet,
+    PositionAttention,
+    PyramidDualAttention,
+    PyramidPooling,
+)
+from papers.pdanet.recipes import DEMO, RECIPES
+
+HERE = Path(__file__).parent
+STORED = HERE / "stored" / "pdanet.json"
+
+Form = Literal["released", "paper"]
+FORMS: tuple[Form, ...] = ("released", "paper")
+HEADS = ("pdanet", "psp", "danet", "fcn")
+
+TINY = Backbone("resnet10_tiny")
+DEEP_STEM = Backbone("resnet18", stem="deep64")
+SCALAR = 0.7
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def drawn(module: Module) -> Module:
+    """Give a module float64 weights drawn from their names, with alpha and beta 0.7, and put it into eval mode."""
+    module.load_state_dict(weights({key: tuple(value.shape) for key, value in module.state_dict().items()}))
+    module.double().eval()
+    for name, parameter in module.named_parameters():
+        if name.split(".")[-1] in ("alpha", "beta"):
+            nn.init.constant_(parameter, SCALAR)
+    return module
+
+
+def features(channels: int, h: int = 3, w: int = 5) -> Tensor:
+    """Return features A of two images on a map with h != w, small enough that no softmax is all or nothing."""
+    return 0.5 * noise(2, channels, h, w).double()
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# The equations, written out
+
+
+def projected(module: nn.Conv2d, column: Tensor) -> Tensor:
+    """Return the projection of the features of one position."""
+    assert module.bias is not None
+    return module.weight[:, :, 0, 0] @ column + module.bias
+
+
+def position_sums(module: PositionAttention, A: Tensor) -> tuple[Tensor, Tensor]:
+    """Return E by Eq. (7), and S by Eq. (6), sum by sum; position j stands in row j // w and column j % w."""
+    E = torch.empty_like(A)
+    b, _, h, w = A.shape
+    n = h * w
+    S = A.new_empty(b, n, n)
+    for image_ in range(b):
+        columns = [A[image_, :, j // w, j % w] for j in range(n)]
+        B = [projected(module.to_b, column).tolist() for column in columns]
+        C = [projected(module.to_c, column).tolist() for column in columns]
+        D = [projected(module.to_d, column) for column in columns]
+        for j in range(n):
+            energies = [math.exp(sum(x * y for x, y in zip(B[i], C[j], strict=True))) for i in range(n)]
+            gathered = torch.zeros_like(columns[j])
+            for i in range(n):
+                S[image_, j, i] = energies[i] / sum(energies)
+                gathered = gathered + S[image_, j, i] * D[i]
+            E[image_, :, j // w, j % w] = SCALAR * gathered + columns[j]
+    return E, S
+
+
+def channel_sums(form: Form, A: Tensor) -> Tensor:
+    """Return E by Eq. (8) and (9), sum by sum; "released" subtracts each energy from the largest of its row."""
+    E = torch.empty_like(A)
+    b, c, h, w = A.shape
+    for image_ in range(b):
+        for j in range(c):
+            energies = [
+                sum(float(A[image_, i, y, x]) * float(A[image_, j, y, x]) for y in range(h) for x in range(w))
+                for i in range(c)
+            ]
+            if form == "released":
+                energies = [max(energies) - energy for energy in energies]
+            total = sum(math.exp(energy) for energy in energies)
+            gathered = torch.zeros_like(A[image_, j])
+            for i in range(c):
+                gathered = gathered + math.exp(energies[i]) / total * A[image_, i]
+            E[image_, j] = SCALAR * gathered + A[image_, j]
+    return E
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reduction", [8, 1])
+def test_position_attention_is_equations_6_and_7(reduction: int) -> None:
+    module = drawn(PositionAttention(32, reduction))
+    A = features(32)
+    expected, S = position_sums(module, A)
+    assert (S - S.mT).abs().max() > 0.01  # or B and C could be exchanged
+    assert module.to_b(A).shape[1] == module.to_c(A).shape[1] == 32 // reduction
+    torch.testing.assert_close(module(A), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FORMS)
+def test_channel_attention_is_equations_8_and_9(form: Form) -> None:
+    A = features(6)
+    torch.testing.assert_close(drawn(ChannelAttention(form))(A), channel_sums(form, A), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_rows_are_the_rows_of_s() -> None:
+    module = drawn(PositionAttention(32, 8))
+    A = features(32)
+    positions = torch.tensor([7, 0, 14])
+    _, S = position_sums(module, A)
+    rows = module.rows(A, positions)
+    torch.testing.assert_close(rows.double(), S[:, positions].reshape(2, 3, 3, 5), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FORMS)
+def test_dual_attention_is_both_branches_summed(form: Form) -> None:
+    module = drawn(DualAttention(64, 7, reduction=2, form=form))
+    given = features(64)
+    position, channel = module.position, module.channel
+    E_position, _ = position_sums(position.attend, position.reduce(given))
+    E_channel = channel_sums(form, channel.reduce(given))
+    summed = position.transform(E_position) + channel.transform(E_channel)
+    weight, bias = module.project[1].weight[:, :, 0, 0], module.project[1].bias
+    expected = torch.einsum("oc,bchw->bohw", weight, summed) + bias[:, None, None]
+    torch.testing.assert_close(module(given), expected, rtol=0, atol=1e-11)
+
+
+def bins(length: int, level: int) -> list[range]:
+    """Return the rows of each bin: the smallest ranges that cover the map, shared at the border if need be."""
+    return [range(k * length // level, -(-(k + 1) * length // level)) for k in range(level)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(12, 6), (7, 9), (13, 4), (1, 2)], ids=str)
+def test_levels_are_means_of_bins(size: tuple[int, int]) -> None:
+    given = features(3, *size)
+    for level, pooled in zip(LEVELS, PyramidPooling([nn.Identity()] * 4).pooled(given), strict=True):
+        expected = torch.empty(2, 3, level, level, dtype=torch.float64)
+        for row, ys in enumerate(bins(size[0], level)):
+            for column, xs in enumerate(bins(size[1], level)):
+                values = [given[:, :, y, x] for y in ys for x in xs]
+                expected[:, :, row, column] = sum(values, torch.zeros(2, 3)) / len(values)
+        torch.testing.assert_close(pooled, expected)
+
+
+@torch.no_grad()
+def test_the_pyramid_is_pooled_transformed_enlarged_and_fused() -> None:
+    module = drawn(PyramidDualAttention(32, reduction=1))
+    given = features(32, 7, 9)
+    parts = [given]
+    for level, transform in zip(LEVELS, module.pyramid.transforms, strict=True):
+        attend, norm, _ = transform.children()
+        values = norm(attend(functional.adaptive_avg_pool2d(given, level))).clamp(min=0)
+        parts.append(functional.interpolate(values, (7, 9), mode="bilinear", align_corners=False))
+    assert [part.shape[1] for part in parts] == [32] * 5
+    torch.testing.assert_close(module(given), module.fuse(torch.cat(parts, dim=1)), rtol=0, atol=1e-12)
+
+
+# What must hold for any weights
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FORMS)
+def test_our_copy_of_dual_attention_is_that_of_danet(form: Form) -> None:
+    """One's weights in the other: equal bit for bit."""
+    A = features(32, 5, 4)
+    for theirs, ours in (
+        (drawn(danet.PositionAttention(32)), PositionAttention(32)),
+        (drawn(danet.PositionAttention(32, reduction=1)), PositionAttention(32, reduction=1)),
+        (drawn(danet.ChannelAttention(form)), ChannelAttention(form)),
+    ):
+        ours.double().load_state_dict(theirs.state_dict(), strict=True)
+        assert torch.equal(ours(A), theirs(A))
+        assert not torch.equal(ours(A), A)
+    rows = torch.tensor([3, 11])
+    ours, theirs = PositionAttention(32).double(), drawn(danet.PositionAttention(32))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    assert torch.equal(ours.rows(A, rows), theirs.rows(A, rows))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FORMS)
+def test_the_danet_row_is_danet_with_one_classifier(form: Form) -> None:
+    theirs = drawn(
+        danet.DANet(5, danet.Architecture(TINY, channel_attention=form, side_scores=False, align_corners=False))
+    )
+    ours = PDANet(5, Architecture(TINY, "danet", channel_attention=form)).double().eval()
+    names = {"classify.": "classify.project.", "position.": "classify.position.", "channel.": "classify.channel."}
+    renamed = {}
+    for key, value in theirs.state_dict().items():
+        prefix = next((prefix for prefix in names if key.startswith(prefix)), "")
+        renamed[names.get(prefix, "") + key.removeprefix(prefix)] = value
+    ours.load_state_dict(renamed, strict=True)
+    torch.testing.assert_close(
+        ours(image(65, 97).double()).scores, theirs(image(65, 97).double()).scores, rtol=0, atol=1e-12
+    )
+
+
+def test_untrained_modules_are_the_identity() -> None:
+    A = features(16).float()
+    for module in (PositionAttention(16), ChannelAttention("released"), ChannelAttention("paper")):
+        E = module(A)
+        assert torch.equal(E, A)
+        E.square().sum().backward()
+        (scalar,) = [value for name, value in module.named_parameters() if name in ("alpha", "beta")]
+        assert scalar.grad != 0  # it can leave the identity
+
+
+@torch.no_grad()
+def test_at_level_1_position_attention_has_one_key() -> None:
+    module = drawn(PositionAttention(16))
+    A = features(16, 1, 1)
+    torch.testing.assert_close(module(A), SCALAR * module.to_d(A) + A, rtol=0, atol=1e-12)
+    assert torch.equal(module.rows(A, torch.tensor([0])), torch.ones(2, 1, 1, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(7, 9), (6, 12), (1, 1), (4, 25)], ids=str)
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_pyramid_of_a_constant_map_is_constant(size: tuple[int, int], align_corners: bool) -> None:
+    column = features(4, 1, 1)
+    given = column.expand(2, 4, *size)
+    pyramid = PyramidPooling([nn.Identity() for _ in LEVELS], align_corners)
+    expected = column.repeat(1, 5, 1, 1).expand(2, 20, *size)
+    torch.testing.assert_close(pyramid(given), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(1, 1), (40, 40), (48, 96), (1, 70), (67, 95)], ids=str)
+@pytest.mark.parametrize("head", HEADS)
+def test_any_size_is_tested(head: Any, size: tuple[int, int]) -> None:
+    """Down to one pixel, and where no level but the first divides the map."""
+    scores = drawn(PDANet(5, Architecture(TINY, head)))(image(*size).double()).scores
+    assert scores.shape == (1, 5, *size)
+    assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_training_at_the_level_1_needs_two_images(head: Any) -> None:
+    """Batch normalisation has no variance of one value: we say so before PyTorch does, and what to do."""
+    network = PDANet(5, Architecture(TINY, head)).train()
+    labels = torch.zeros(1, 65, 97, dtype=torch.int64)
+    if head in ("pdanet", "psp"):
+        with pytest.raises(ValueError, match=r"at least 2 images at a time on each process, got 1.*optimisation.batch"):
+            network(image(65, 97))
+        network.gather.eval()  # as with frozen statistics
+    sum(loss(network(image(65, 97)), labels).values()).backward()
+    network.train()(image(65, 97).expand(2, -1, -1, -1))
+    network.eval()(image(65, 97))
+
+
+def test_one_image_on_each_of_several_processes_is_left_to_synchronised_statistics() -> None:
+    pyramid = PyramidPooling([nn.SyncBatchNorm(4) for _ in LEVELS])
+    with pytest.raises(ValueError, match=r"Expected more than 1 value"):  # PyTorch's, where there is no other
+        pyramid(noise(1, 4, 7, 9))
+
+
+def test_every_parameter_learns() -> None:
+    """But for what cannot matter.
+
+    At the level 1 there is one key, so the softmax is 1 whatever the energies. A constant in all keys changes no
+    softmax, and a constant before batch normalisation changes nothing: some biases are idle, as in the author's code.
+    """
+    network = drawn(PDANet(5, Architecture(TINY, deep_supervision=True))).train()
+    labels = torch.arange(4 * 65 * 97).reshape(4, 65, 97) % 5
+    sum(loss(network(noise(4, 3, 65, 97).double()), labels).values()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())  # as several processes require
+    silent = {name for name, parameter in network.named_parameters() if parameter.grad.abs().max() < 1e-12}
+    level_1 = {f"0.0.position.attend.{name}" for name in ("to_b.weight", "to_c.weight", "to_c.bias", "to_d.bias")}
+    biases = {f"{level}.0.{name}.bias" for level in range(4) for name in ("position.attend.to_b", "project.1")}
+    assert silent == {f"gather.pyramid.transforms.{name}" for name in level_1 | biases}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_new_layers_start_as_in_the_authors_code(head: Any) -> None:
+    network = PDANet(150, Architecture(DEEP_STEM, head))
+    norms = 0
+    for name, module in network.named_modules():
+        if not name.startswith("backbone") and isinstance(module, nn.Conv2d) and module.weight.numel() > 50_000:
+            fan_in = module.weight[0].numel()
+            assert float(module.weight.detach().var()) == pytest.approx(2 / fan_in, rel=0.05)
+        if not name.startswith("backbone") and isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 1e-4).all()
+            norms += 1
+    assert norms == {"pdanet": 4 * 5 + 1, "psp": 4 + 1, "danet": 4, "fcn": 1}[head]
+    assert all(value == 0 for name, value in network.named_parameters() if name.endswith(("alpha", "beta")))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
+    typo: Any = "relaesed"
+    with pytest.raises(ValueError, match=r"divisible by reduction, got 12 and 8; pass reduction=1"):
+        PositionAttention(12, reduction=8)
+    with pytest.raises(ValueError, match=r"got 12 and 0"):
+        PositionAttention(12, reduction=0)
+    with pytest.raises(ValueError, match=r"ChannelAttention must be one of released, paper, got 'relaesed'"):
+        PDANet(5, Architecture(TINY, channel_attention=typo))
+    with pytest.raises(ValueError, match=r"head must be one of pdanet, psp, danet, fcn, got 'relaesed'"):
+        PDANet(5, Architecture(TINY, head=typo))
+    with pytest.raises(ValueError, match=r"num_classes of at least 1, got 0"):
+        PDANet(0, Architecture(TINY))
+
+
+# Half precision
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision_is_finite_and_close(head: Any, dtype: torch.dtype) -> None:
+    network = PDANet(5, Architecture(TINY, head, deep_supervision=True))
+    network.load_state_dict(weights({key: tuple(value.shape) for key, value in network.state_dict().items()}))
+    network.eval()
+    labels = torch.arange(2 * 65 * 97).reshape(2, 65, 97) % 5
+    batch = noise(2, 3, 65, 97)
+    exact = network(batch).scores.detach()
+    with torch.autocast("cpu", dtype=dtype):
+        output = network(batch)
+        terms = loss(output, labels)
+    sum(terms.values()).backward()
+    assert all(term.isfinite() for term in terms.values())
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert (output.scores.float() - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+@pytest.mark.parametrize("form", FORMS)
+def test_channel_energies_survive_half_precision(form: Form, dtype: torch.dtype) -> None:
+    """Energies around 8e4 on a map of 6 x 6, which float16 cannot hold, that differ by about 1."""
+    A = torch.full((1, 4, 6, 6), 48.0)
+    for channel in range(4):
+        A[0, channel, 5, :] = 0
+        A[0, channel, 5, channel] = 1  # what is gathered there is the weight of the channel
+    A[0, :, 0, 0] = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert torch.equal(A, A.to(dtype).float())
+    flat = A.double().flatten(2)
+    energies = flat @ flat.mT
+    assert energies.min() > 6.5e4
+    X = (energies if form == "paper" else -energies).softmax(-1)
+    module = ChannelAttention(form)
+    nn.init.constant_(module.beta, SCALAR)
+    with torch.autocast("cpu", dtype=dtype):
+        E = module(A.to(dtype))
+    read = ((E.float() - A)[0, :, 5, :4] / SCALAR).double()
+    torch.testing.assert_close(read, X[0], rtol=0, atol=0.02)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("head", "whole", "with_side_classifiers"),
+    [("fcn", 11.934, 11.934), ("danet", 12.841, 12.879), ("psp", 24.252, 24.252), ("pdanet", 29.453, 29.981)],
+)
+def test_parameters(head: Any, whole: float, with_side_classifiers: float) -> None:
+    """The released code computes two more classifiers in each dual attention, and throws their results away."""
+    with torch.device("meta"):
+        network = PDANet(150, Architecture(DEEP_STEM, head))
+    ours = parameters(network)
+    assert round(parameters(network.backbone) / 1e6, 3) == 11.325
+    assert round(ours / 1e6, 3) == whole
+    dual = [module for module in network.modules() if isinstance(module, DualAttention)]
+    side = sum(2 * parameters(module.project) for module in dual)
+    assert round((ours + side) / 1e6, 3) == with_side_classifiers
+    assert side == {"pdanet": 4 * 132_096, "danet": 2 * 19_350}.get(head, 0)
+
+
+@pytest.mark.parametrize("name", ["resnet10_tiny", "resnet18", "resnet50"])
+@pytest.mark.parametrize("head", HEADS)
+def test_any_backbone_fits(name: Any, head: Any) -> None:
+    with torch.device("meta"):
+        network = PDANet(7, Architecture(Backbone(name), head, deep_supervision=True))
+        output = network(torch.empty(2, 3, 65, 97))
+    for scores in output:
+        assert scores.shape == (2, 7, 65, 97)
+    if head == "pdanet":
+        channels = network.backbone.channels[-1]
+        assert network.gather.fuse[0].in_channels == channels + 4 * min(channels, 512)
+        assert network.gather.fuse[0].out_channels == min(channels, 512)
+
+
+def test_public_weights_exist_for_the_plain_stem_only() -> None:
+    assert set(backbones.NETWORKS["resnet18"].hub) == {"plain"}
+    for recipe in RECIPES.values():
+        stem = "deep64" if recipe.data.name == "ade20k" else "plain"
+        assert recipe.architecture.backbone.stem == stem
+
+
+# Recipes
+
+
+ROWS = [  # table, row, batch, imgMaxSize, pixel accuracy, mean IoU
+    ("Table 1", "FCN", 8, 1000, 75.61, 0.3305),
+    ("Table 1", "PSP", 8, 1000, 77.78, 0.3628),
+    ("Table 1", "PDANet(ours)", 8, 1000, 78.44, 0.3768),
+    ("Table 2", "FCN", 8, 600, 74.70, 0.3141),
+    ("Table 2", "PSP", 8, 600, 77.59, 0.3575),
+    ("Table 2", "DANet", 8, 600, 77.18, 0.3470),
+    ("Table 2", "PDANet(ours)", 8, 600, 77.86, 0.3666),
+]
+
+
+def test_every_reported_row_has_its_recipe() -> None:
+    given = [
+        (reported.table, reported.row, recipe.optimisation.batch, recipe.augmentation.crop, reported.metric, value)
+        for recipe in RECIPES.values()
+        for reported in recipe.reported
+        for value in [reported.value]
+    ]
+    expected = []
+    for table, row, batch, largest, accuracy, mean_iou in ROWS:
+        expected.append((table, row, batch, largest, "mIoU", pytest.approx(100 * mean_iou, abs=1e-9)))
+        expected.append((table, row, batch, largest, "pixel accuracy", accuracy))
+    assert given == expected  # in the paper's order too
+
+
+def test_rows_are_trained_and_tested_alike() -> None:
+    for recipe in RECIPES.values():
+        for reported in recipe.reported:
+            assert reported.paper == "PDANet"
+            assert (recipe.data.name, recipe.data.num_classes, recipe.data.test) == ("ade20k", 150, reported.split)
+            optimisation = recipe.optimisation
+            assert (optimisation.learning_rate, optimisation.power, optimisation.schedule) == (0.01, 0.9, "poly")
+            assert (optimisation.momentum, optimisation.weight_decay) == (0.9, 1e-4)
+            assert (optimisation.length, optimisation.unit, optimisation.head_multiplier) == (100_000, "steps", 1.0)
+            head = {"FCN": "fcn", "PSP": "psp", "DANet": "danet", "PDANet(ours)": "pdanet"}[reported.row]
+            assert recipe.architecture == Architecture(DEEP_STEM, head)
+            assert (recipe.protocol.base, recipe.protocol.edge, recipe.protocol.scales) == (450, "short", (1.0,))
+            assert not recipe.protocol.flip
+            sides = [recipe.augmentation.base * factor for factor in recipe.augmentation.scale]
+            assert sides == pytest.approx([300, 375, 450, 525, 600])
+            assert recipe.augmentation.listed
+            assert recipe.augmentation.edge == "short"
+
+
+@pytest.mark.parametrize("name", ["pdanet-r18-camvid", "pdanet-r18-camvid-small"])
+def test_ours_differ_in_their_heads_alone(name: str) -> None:
+    whole = RECIPES[name]
+    for head in ("fcn", "psp", "danet"):
+        other = RECIPES[f"{name}-{head}"]
+        for field in ("data", "augmentation", "optimisation", "protocol", "backbone_weights"):
+            assert getattr(other, field) == getattr(whole, field)
+        assert other.architecture == Architecture(Backbone("resnet18"), head)
+    assert whole.architecture == Architecture(Backbone("resnet18"))
+
+
+def test_deep_supervision_is_off_in_every_row_of_the_paper() -> None:
+    used = {name for name, recipe in RECIPES.items() if recipe.architecture.deep_supervision}
+    assert used == {"pdanet-r18-ade20k-1000-deep-supervision"}
+
+
+# The objective
+
+
+def labels_with_ignored() -> Tensor:
+    labels = torch.arange(2 * 7 * 9).reshape(2, 7, 9) % 5
+    labels[:, 2:4] = 255
+    return labels
+
+
+def test_the_objective_is_one_cross_entropy_and_a_second_under_deep_supervision() -> None:
+    scores, deep, labels = noise(2, 5, 7, 9), noise(2, 5, 7, 9, seed=1), labels_with_ignored()
+    whole, side = (functional.cross_entropy(given, labels, ignore_index=255) for given in (scores, deep))
+    terms = loss(Output(scores), labels)
+    assert list(terms) == ["scores"]
+    torch.testing.assert_close(terms["scores"], whole)
+    terms = loss(Output(scores, deep), labels)
+    assert list(terms) == ["scores", "deep"]
+    torch.testing.assert_close(terms["scores"], whole)
+    torch.testing.assert_close(terms["deep"], 0.4 * side)
+
+
+# Parity with the author's code: see test_parity.py for what the files hold
+
+
+OFFICIAL = {
+    "encoder.conv1.": "backbone.body.conv1.0.",
+    "encoder.bn1.": "backbone.body.conv1.1.",
+    "encoder.conv2.": "backbone.body.conv1.3.",
+    "encoder.bn2.": "backbone.body.conv1.4.",
+    "encoder.conv3.": "backbone.body.conv1.6.",
+    "encoder.bn3.": "backbone.body.bn1.",
+    "encoder.layer": "backbone.body.layer",
+    "decoder.conv_last.0.": "gather.fuse.0.",
+    "decoder.conv_last.1.": "gather.fuse.1.",
+    "decoder.conv_last.4.": "classify.1.",
+}
+
+OFFICIAL_LEVEL = {  # below decoder.ppm.LEVEL. and gather.pyramid.transforms.LEVEL.; softmax over the keys, our B
+    "1.conv5a.": "0.position.reduce.",
+    "1.sa.query_conv.": "0.position.attend.to_c.",
+    "1.sa.key_conv.": "0.position.attend.to_b.",
+    "1.sa.value_conv.": "0.position.attend.to_d.",
+    "1.sa.gamma": "0.position.attend.alpha",
+    "1.conv51.": "0.position.transform.",
+    "1.conv5c.": "0.channel.reduce.",
+    "1.sc.gamma": "0.channel.attend.beta",
+    "1.conv52.": "0.channel.transform.",
+    "1.conv8.": "0.project.",
+    "2.": "1.",
+}
+
+OFFICIAL_DEAD = {  # computed in each level, then thrown away
+    f"decoder.ppm.{level}.1.{side}.1.{kind}"
+    for level in range(4)
+    for side in ("conv6", "conv7")
+    for kind in ("weight", "bias")
+}
+
+
+def test_parity_with_the_authors_code() -> None:
+    shapes = json.loads((HERE / "goldens" / "pdanet_r18_official.keys.json").read_text())
+    assert set(shapes) >= OFFICIAL_DEAD
+    theirs = weights({key: shape for key, shape in shapes.items() if key not in OFFICIAL_DEAD})
+    table = OFFICIAL | {
+        f"decoder.ppm.{level}.{their}": f"gather.pyramid.transforms.{level}.{our}"
+        for level in range(4)
+        for their, our in OFFICIAL_LEVEL.items()
+    }
+    renamed: dict[str, Tensor] = {}
+    unused = set(table)
+    for key, value in theirs.items():
+        (prefix,) = [prefix for prefix in table if key.startswith(prefix)]
+        unused.discard(prefix)
+        name = table[prefix] + key.removeprefix(prefix)
+        assert name not in renamed
+        renamed[name] = value.reshape(()) if name.endswith((".alpha", ".beta")) else value  # theirs are (1,)
+    assert not unused
+
+    with torch.device("meta"):
+        network = PDANet(150).eval()
+    network.load_state_dict(renamed, strict=True, assign=True)
+    with torch.inference_mode():
+        probabilities = network(image(72, 104)).scores.softmax(dim=1)[:, :, ::4, ::4]
+
+    golden = load_file(HERE / "goldens" / "pdanet_r18_official.safetensors")["probabilities"]
+    error = (probabilities - golden).abs().max() / golden.max()
+    assert error < 1e-5, f"the probabilities differ by {error:.1e} of the largest"
+
+
+# Figures
+
+
+def picture_of_a_scene() -> Image.Image:
+    pixels, _ = scenes.draw(2, 0, height=96, width=160)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("figures")
+    PDANet(10, Architecture(TINY)).save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
+    network = PDANet.from_pretrained(weights_folder)
+    picture = picture_of_a_scene()
+    points = [(9, 88), (159, 0)]
+    attended = figures.attention_of(network, picture, points)
+    C4 = network.backbone(network.normalisation(to_tensor(picture))[None])[-1]
+    assert C4.shape[-2:] == (12, 20)
+    for place, level in enumerate(LEVELS):
+        position = network.gather.pyramid.transforms[place][0].position
+        A = position.reduce(functional.adaptive_avg_pool2d(C4, level))
+        B, C = (part(A)[0].flatten(1) for part in (position.attend.to_b, position.attend.to_c))
+        S = (C.T @ B).softmax(dim=1)
+        for maps, (row, column) in zip(attended, [(level * 88 // 96, 0), (0, level - 1)], strict=True):
+            torch.testing.assert_close(maps[place], S[row * level + column].reshape(level, level))
+
+
+def test_the_command_writes_a_picture(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture_of_a_scene().save(tmp_path / "photo.png")
+    words = [str(tmp_path / "photo.png"), "--weights", str(weights_folder), "--point", "5,6", "--point", "150,90"]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--to", str(tmp_path / "figure.png")])
+    figures.main()
+    with Image.open(tmp_path / "figure.png") as opened:
+        assert opened.width > opened.height > 200
+        assert len(opened.convert("RGB").getcolors(2**24)) > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--point", "500,2"], "x below 128"),
+        (["--point", "here"], "got 'here'"),
+        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["--weights", f"runs/{DEMO}"], "run train.py first"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    words: list[str],
+    said: str,
+    weights_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "--weights" not in words:
+        words = [*words, "--weights", str(weights_folder)]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
+    with pytest.raises(SystemExit) as stop:
+        figures.main()
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_baseline_has_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="no pyramid dual attention"):
+        figures.attention_of(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene(), [(0, 0)])
+
+
+# Stored answers
+
+
+@torch.no_grad()
+def answers() -> dict[str, list[float]]:
+    """Return for each output its sum, the sum of its magnitudes, and 12 single scores, by weights drawn from names."""
+    found = {}
+    variants: dict[str, Architecture] = {head: Architecture(TINY, head) for head in HEADS}  # type: ignore[arg-type]
+    variants["text"] = Architecture(TINY, channel_attention="paper", reduction=1)
+    variants["deep"] = Architecture(TINY, deep_supervision=True)
+    for variant, architecture in variants.items():
+        output = drawn(PDANet(5, architecture))(image(65, 97).double())
+        given = output.scores if output.deep is None else output.deep
+        singles = given.flatten()[:: given.numel() // 12][:12].tolist()
+        found[variant] = [float(given.sum()), float(given.abs().sum()), *singles]
+    return found
+
+
+def test_answers_are_those_stored() -> None:
+    stored = json.loads(STORED.read_text())
+    given = answers()
+    assert list(given) == list(stored) == [*HEADS, "text", "deep"]
+    for name, values in given.items():
+        assert len(values) == 14
+        assert values == pytest.approx(stored[name], rel=1e-8)
+
+
+if __name__ == "__main__":
+    STORED.write_text(json.dumps(answers(), indent=1) + "\n")
