@@ -29,6 +29,15 @@ def require(holds: bool, sentence: str) -> None:
         raise ValueError(sentence)
 
 
+def refuse_unknown(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a word that is not one of a few, which a Literal alone does not.
+
+    Raises:
+        ValueError: naming the word and the allowed ones.
+    """
+    require(value in allowed, f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Reported:
     """A number as a paper prints it, with the place where it stands.

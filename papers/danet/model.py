@@ -20,7 +20,9 @@ from torch.nn import functional
 
 from core.attention import attention, attention_rows
 from core.backbones import Backbone
+from core.blocks import classifier, convolution
 from core.network import Network
+from core.recipe import refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,6 @@ class Architecture:
     align_corners: bool = True
 
 
-def _refuse_unknown(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
 class PositionAttention(nn.Module):
     """Lets every position gather features from every other one (PAM, Figure 3(A)).
 
@@ -63,7 +60,7 @@ class PositionAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 8, form: Literal["released", "paper"] = "released") -> None:
         super().__init__()
-        _refuse_unknown("the form of PositionAttention", form, ("released", "paper"))
+        refuse_unknown("the form of PositionAttention", form, ("released", "paper"))
         if reduction < 1 or channels % reduction:
             raise ValueError(
                 f"PositionAttention needs channels divisible by reduction, got {channels} and "
@@ -73,7 +70,7 @@ class PositionAttention(nn.Module):
         def project(width: int) -> nn.Module:
             if form == "released":
                 return nn.Conv2d(channels, width, kernel_size=1)
-            return _convolution(channels, width, kernel_size=1)
+            return convolution(channels, width, kernel_size=1)
 
         self.to_b = project(channels // reduction)
         self.to_c = project(channels // reduction)
@@ -116,7 +113,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, form: Literal["released", "paper"] = "released") -> None:
         super().__init__()
-        _refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
+        refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
         self.sign = 1.0 if form == "paper" else -1.0
         self.beta = nn.Parameter(torch.zeros(()))
 
@@ -129,17 +126,6 @@ class ChannelAttention(nn.Module):
         context = attention(self.sign * channels, channels, channels)  # Eq. (3) and the sum in Eq. (4)
 
         return self.beta * rearrange(context, "b (h w) c -> b c h w", h=A.shape[-2]) + A  # Eq. (4)
-
-
-def _convolution(channels: int, width: int, kernel_size: int = 3) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
-
-
-def _classifier(channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
 
 
 class Output(NamedTuple):
@@ -155,9 +141,9 @@ class Branch(nn.Module):
 
     def __init__(self, channels: int, width: int, attend: nn.Module) -> None:
         super().__init__()
-        self.reduce = _convolution(channels, width)
+        self.reduce = convolution(channels, width)
         self.attend = attend
-        self.transform = _convolution(width, width)
+        self.transform = convolution(width, width)
 
     def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
         """Return the transformed E for the backbone's features."""
@@ -181,8 +167,8 @@ class DANet(Network):
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture.backbone, architecture.align_corners)
         kinds = ("released", "paper", "none")
-        _refuse_unknown("position_attention", architecture.position_attention, kinds)
-        _refuse_unknown("channel_attention", architecture.channel_attention, kinds)
+        refuse_unknown("position_attention", architecture.position_attention, kinds)
+        refuse_unknown("channel_attention", architecture.channel_attention, kinds)
         self.architecture = architecture
         channels = self.backbone.channels[-1]
         width = channels // 4
@@ -194,12 +180,12 @@ class DANet(Network):
         self.channel: Branch | None = None
         if architecture.channel_attention != "none":
             self.channel = Branch(channels, width, ChannelAttention(architecture.channel_attention))
-        self.plain = _convolution(channels, width) if self.position is None and self.channel is None else None
+        self.plain = convolution(channels, width) if self.position is None and self.channel is None else None
 
-        self.classify = _classifier(width, num_classes)
+        self.classify = classifier(width, num_classes)
         both = self.position is not None and self.channel is not None and architecture.side_scores
-        self.classify_position = _classifier(width, num_classes) if both else None
-        self.classify_channel = _classifier(width, num_classes) if both else None
+        self.classify_position = classifier(width, num_classes) if both else None
+        self.classify_channel = classifier(width, num_classes) if both else None
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Return the scores of the fused features, and those of each module while there are three classifiers."""

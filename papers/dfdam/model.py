@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.backbones import Backbone
+from core.blocks import convolution
 from core.network import Network
+from core.recipe import refuse_unknown
 
 ChannelWeights = Float[Tensor, "b c 1 1"]
 
@@ -44,13 +46,6 @@ class Architecture:
     position_attention: bool = True
     channels: int = 128
     align_corners: bool = True
-
-
-def _convolution(channels: int, width: int, kernel_size: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
 
 
 class DualAttentionFusion(nn.Module):
@@ -117,7 +112,7 @@ class PositionAttention2D(nn.Module):
         if channels < 2:
             raise ValueError(f"PositionAttention2D needs at least 2 channels, got {channels}")
         self.to_beta = nn.Sequential(
-            _convolution(2 * channels, channels // 2), nn.Conv2d(channels // 2, 1, kernel_size=1), nn.Sigmoid()
+            convolution(2 * channels, channels // 2, 1), nn.Conv2d(channels // 2, 1, kernel_size=1), nn.Sigmoid()
         )
 
     def forward(self, X_SI: Float[Tensor, "b c h w"], X_CI: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -132,7 +127,7 @@ class RefineBlock(nn.Sequential):
     def __init__(self, channels: int, num_classes: int) -> None:
         width = channels // 2
         super().__init__(
-            _convolution(channels, width, 3), _convolution(width, width, 3), nn.Conv2d(width, num_classes, 1)
+            convolution(channels, width, 3), convolution(width, width, 3), nn.Conv2d(width, num_classes, 1)
         )
 
 
@@ -141,7 +136,7 @@ class AuxiliaryHead(nn.Sequential):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         width = channels // 2
-        super().__init__(_convolution(channels, width, 3), nn.Conv2d(width, num_classes, 1))
+        super().__init__(convolution(channels, width, 3), nn.Conv2d(width, num_classes, 1))
 
 
 class Output(NamedTuple):
@@ -168,16 +163,15 @@ class DFDAM(Network):
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture.backbone, architecture.align_corners)
         form, channels = architecture.dual_attention_fusion, architecture.channels
-        if form not in ("text", "budget", "none"):
-            raise ValueError(f"dual_attention_fusion must be one of text, budget, none, got {form!r}")
+        refuse_unknown("dual_attention_fusion", form, ("text", "budget", "none"))
         if channels < 16 or channels % 16:
             raise ValueError(f"channels must be a multiple of 16, as the paper's 128 is, got {channels}")
         self.architecture = architecture
         lowest, _, third, fourth = self.backbone.channels
 
-        self.convert_spatial = _convolution(lowest, channels)
-        self.convert_low = _convolution(third, channels)
-        self.convert_high = _convolution(fourth, channels)
+        self.convert_spatial = convolution(lowest, channels, 1)
+        self.convert_low = convolution(third, channels, 1)
+        self.convert_high = convolution(fourth, channels, 1)
 
         self.fusion: DualAttentionFusion | None = None
         if form == "text":

@@ -23,7 +23,9 @@ from torch.nn import functional
 
 from core.attention import attention, attention_rows
 from core.backbones import Backbone
+from core.blocks import classifier, convolution
 from core.network import Network
+from core.recipe import refuse_unknown
 
 LEVELS = (1, 2, 3, 6)
 """The pyramid of Figure 1(c): a level of k pools the features to k x k positions."""
@@ -49,11 +51,6 @@ class Architecture:
     reduction: int = 8
     deep_supervision: bool = False
     align_corners: bool = False
-
-
-def _refuse_unknown(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 class PositionAttention(nn.Module):
@@ -119,7 +116,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, form: Literal["released", "paper"] = "released") -> None:
         super().__init__()
-        _refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
+        refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
         self.sign = 1.0 if form == "paper" else -1.0
         self.beta = nn.Parameter(torch.zeros(()))
 
@@ -132,25 +129,14 @@ class ChannelAttention(nn.Module):
         return self.beta * rearrange(context, "b (h w) c -> b c h w", h=A.shape[-2]) + A  # Eq. (9)
 
 
-def _convolution(channels: int, width: int, kernel_size: int = 3) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
-
-
-def _classifier(channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
-
-
 class Branch(nn.Module):
     """One attention module between two convolutions: reduce, attend, transform."""
 
     def __init__(self, channels: int, width: int, attend: nn.Module) -> None:
         super().__init__()
-        self.reduce = _convolution(channels, width)
+        self.reduce = convolution(channels, width)
         self.attend = attend
-        self.transform = _convolution(width, width)
+        self.transform = convolution(width, width)
 
     def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
         """Return the transformed E for the given features."""
@@ -170,7 +156,7 @@ class DualAttention(nn.Module):
         super().__init__()
         self.position = Branch(channels, channels // 4, PositionAttention(channels // 4, reduction))
         self.channel = Branch(channels, channels // 4, ChannelAttention(form))
-        self.project = _classifier(channels // 4, width)
+        self.project = classifier(channels // 4, width)
 
     def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
         """Return the features of both branches, summed and projected."""
@@ -240,7 +226,7 @@ class PyramidDualAttention(nn.Module):
             return nn.Sequential(DualAttention(channels, width, reduction, form), nn.BatchNorm2d(width), nn.ReLU())
 
         self.pyramid = PyramidPooling((level() for _ in LEVELS), align_corners)
-        self.fuse = _convolution(channels + len(LEVELS) * width, width)
+        self.fuse = convolution(channels + len(LEVELS) * width, width)
 
     def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
         """Return features that know the whole image at four scales."""
@@ -272,7 +258,7 @@ class PDANet(Network):
 
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture.backbone, architecture.align_corners)
-        _refuse_unknown("head", architecture.head, ("pdanet", "psp", "danet", "fcn"))
+        refuse_unknown("head", architecture.head, ("pdanet", "psp", "danet", "fcn"))
         self.architecture = architecture
         _, _, middle, channels = self.backbone.channels
         width = min(channels, WIDEST)
@@ -282,22 +268,22 @@ class PDANet(Network):
         self.classify: nn.Module
         if architecture.head == "pdanet":
             self.gather = PyramidDualAttention(channels, reduction, form, self.align_corners)
-            self.classify = _classifier(width, num_classes)
+            self.classify = classifier(width, num_classes)
         elif architecture.head == "psp":
-            pyramid = PyramidPooling((_convolution(channels, width, 1) for _ in LEVELS), self.align_corners)
-            self.gather = nn.Sequential(pyramid, _convolution(channels + len(LEVELS) * width, width))
-            self.classify = _classifier(width, num_classes)
+            pyramid = PyramidPooling((convolution(channels, width, 1) for _ in LEVELS), self.align_corners)
+            self.gather = nn.Sequential(pyramid, convolution(channels + len(LEVELS) * width, width))
+            self.classify = classifier(width, num_classes)
         elif architecture.head == "danet":
             self.gather = nn.Identity()
             self.classify = DualAttention(channels, num_classes, reduction, form)
         else:
-            self.gather = _convolution(channels, channels // 4)
+            self.gather = convolution(channels, channels // 4)
             self.classify = nn.Conv2d(channels // 4, num_classes, kernel_size=1)
 
         self.classify_deep: nn.Module | None = None
         if architecture.deep_supervision:
             self.classify_deep = nn.Sequential(
-                _convolution(middle, channels // 4), _classifier(channels // 4, num_classes)
+                convolution(middle, channels // 4), classifier(channels // 4, num_classes)
             )
         for part in self.children():
             if part is not self.backbone:
