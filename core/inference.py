@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.recipe import Protocol
-from core.sizes import scaled_size
+from core.sizes import round_up, scaled_size
 
 
 def positions(length: int, crop: int, stride: int) -> tuple[int, ...]:
@@ -53,7 +53,8 @@ def infer(
     own = (image.shape[-2], image.shape[-1])
     total: Tensor | None = None
     for scale in protocol.scales:
-        seen = _resize(image, scaled_size(*own, protocol.edge, protocol.base, scale), network)
+        size = scaled_size(*own, protocol.edge, protocol.base, scale, protocol.limit)
+        seen = _resize(image, (round_up(size[0], protocol.multiple), round_up(size[1], protocol.multiple)), network)
         answer = _resize(_slide(network, seen, protocol, windows_at_once), own, network)
         total = answer if total is None else total + answer
     assert total is not None  # a protocol has at least one scale

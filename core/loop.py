@@ -24,7 +24,7 @@ from core.network import Network
 from core.preparation import METRICS, SCORE, STATE, Training
 from core.recipe import Architecture, Optimisation, Protocol, to_json
 from core.testing import record
-from core.transforms import Order, TestSamples, TrainingSamples
+from core.transforms import Collate, Order, TestSamples, TrainingSamples
 
 WHOLE = Protocol()
 """The cheaper validation: the whole image once."""
@@ -84,7 +84,13 @@ def train(training: Training[Architecture]) -> Score:
         run.accumulate,
     )
     batches = iter(
-        DataLoader(samples, batch_sampler=order, num_workers=run.workers, pin_memory=accelerator.device.type == "cuda")
+        DataLoader(
+            samples,
+            batch_sampler=order,
+            collate_fn=Collate(recipe.augmentation.multiple),
+            num_workers=run.workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
     )
     epoch = len(samples) // optimisation.batch
 

@@ -77,21 +77,36 @@ class Augmentation:
     """How a training sample is made: scale, pad, crop, flip, brightness; in this order.
 
     The `edge` of the image is brought to `base` pixels (None: its own size) times a factor: one of `scale` if `listed`,
-    else drawn uniformly between its two numbers (None: always 1). A `crop` x `crop` window is drawn at random, after
-    padding with the mean colour and ignored labels where the image is smaller. It is mirrored with probability 1/2 if
-    `flip`; brightness is multiplied by a factor from [1 - brightness, 1 + brightness].
+    else drawn uniformly between its two numbers (None: always 1). The factor is drawn for each image, or with `shared`
+    once for all images of a step. With `limit`, an image whose longest side would exceed it is reduced to it.
+
+    A `crop` x `crop` window is drawn at random, after padding with the mean colour and ignored labels where the image
+    is smaller. Without a crop (None) whole images are taken, and a batch is padded, at the right and at the bottom, to
+    its largest sides, rounded up to a multiple of `multiple`.
+
+    It is mirrored with probability 1/2 if `flip`; brightness is multiplied by a factor from [1 - brightness, 1 +
+    brightness].
     """
 
-    crop: int
+    crop: int | None
     base: int | None = None
     edge: Edge = "short"
     scale: tuple[float, ...] | None = None
     listed: bool = False
     flip: bool = True
     brightness: float = 0.0
+    shared: bool = False
+    limit: int | None = None
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        require(self.crop >= 1, f"augmentation.crop must be at least 1 pixel, got {self.crop}")
+        require(self.crop is None or self.crop >= 1, f"augmentation.crop must be at least 1 pixel, got {self.crop}")
+        require(
+            self.multiple == 1 or (self.multiple > 1 and self.crop is None),
+            "augmentation.multiple must be at least 1, and is for whole images (augmentation.crop None), got "
+            f"{self.multiple} and a crop of {self.crop}",
+        )
+        require(self.limit is None or self.limit >= 1, f"augmentation.limit must be at least 1 pixel, got {self.limit}")
         require(self.base is None or self.base >= 1, f"augmentation.base must be at least 1 pixel, got {self.base}")
         factors = self.scale or (1.0, 1.0)
         require(min(factors) > 0, f"augmentation.scale must hold positive factors, got {factors}")
@@ -159,7 +174,9 @@ class Optimisation:
 class Protocol:
     """How an image is tested. The same value serves validation, testing and the gates.
 
-    The `edge` of the image is brought to `base` pixels (None: its own size) times each of `scales`. With `crop`, a
+    The `edge` of the image is brought to `base` pixels (None: its own size) times each of `scales`; with `limit`, an
+    image whose longest side would exceed it is reduced to it. Both sides are then rounded up to a multiple of
+    `multiple`, which changes the proportions by less than that many pixels. With `crop`, a
     `crop` x `crop` window slides over it in steps of `stride`, the last one shifted inside; without, the whole image
     is one window. `flip` adds the mirrored image. `merge` says how several answers become one: "softmax" averages
     probabilities; "exp" averages exp(scores + mirrored scores), which weighs confident windows more, as the released
@@ -173,6 +190,8 @@ class Protocol:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     merge: Literal["softmax", "exp"] = "softmax"
+    limit: int | None = None
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         require(
@@ -185,6 +204,8 @@ class Protocol:
                 f"protocol.stride must be 1 to protocol.crop = {self.crop}, got {self.stride}: pixels would be missed",
             )
         require(self.base is None or self.base >= 1, f"protocol.base must be at least 1 pixel, got {self.base}")
+        require(self.limit is None or self.limit >= 1, f"protocol.limit must be at least 1 pixel, got {self.limit}")
+        require(self.multiple >= 1, f"protocol.multiple must be at least 1, got {self.multiple}")
         require(
             len(self.scales) > 0 and all(scale > 0 for scale in self.scales),
             f"protocol.scales must be one or more positive factors, got {self.scales}",

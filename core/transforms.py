@@ -1,7 +1,8 @@
 """From a pair of image and labels to tensors: one pipeline for training, one for testing.
 
-Every random number of a training sample comes from a generator that is a pure function of (seed, epoch, index), so a
-resumed run, another number of workers and another number of processes all see the same samples.
+Every random number of a training sample comes from a generator that is a pure function of (seed, epoch, index), or of
+(seed, epoch, step) where the images of a step share it, so a resumed run, another number of workers and another number
+of processes all see the same samples.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
@@ -20,9 +21,10 @@ from torchvision.transforms.v2 import functional
 from core.classes import IGNORE
 from core.datasets.pairs import Pairs
 from core.recipe import Augmentation
-from core.sizes import scaled_size
+from core.sizes import round_up, scaled_size
 
 Sample = tuple[Float[Tensor, "3 h w"], Int64[Tensor, "h w"]]
+AnySize = tuple[Float[Tensor, "3 _ _"], Int64[Tensor, "_ _"]]
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,32 @@ def augment(
     augmentation: Augmentation,
     generator: np.random.Generator,
     fill: tuple[int, int, int] = (0, 0, 0),
-) -> tuple[UInt8[Tensor, "3 c c"], UInt8[Tensor, "c c"]]:
+    factor: float | None = None,
+) -> tuple[UInt8[Tensor, "3 tall wide"], UInt8[Tensor, "tall wide"]]:
     """Scale, pad, crop, flip and brighten a pair; a pure function of its arguments.
 
     Images are enlarged bilinearly and reduced with antialiasing; labels keep the nearest value and are padded with
-    255; `fill` is the colour that pads the image.
+    255; `fill` is the colour that pads the image. `factor` is the one of scaling, where it is not drawn here.
     """
     crop = augmentation.crop
     image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
     height, width = image.shape[-2:]
 
-    factor = 1.0
-    if augmentation.scale is not None:
-        low, high = augmentation.scale[0], augmentation.scale[-1]
-        factor = float(generator.choice(augmentation.scale)) if augmentation.listed else generator.uniform(low, high)
-    size = scaled_size(height, width, augmentation.edge, augmentation.base, factor)
+    factor = draw_factor(augmentation, generator) if factor is None else factor
+    size = scaled_size(height, width, augmentation.edge, augmentation.base, factor, augmentation.limit)
     if size != (height, width):
         image = functional.resize(image, list(size), antialias=True)
         labels = functional.resize(labels, list(size))
         height, width = size
 
-    missing = [0, 0, max(0, crop - width), max(0, crop - height)]  # left, top, right, bottom
-    if any(missing):
-        image, labels = functional.pad(image, missing, fill=list(fill)), functional.pad(labels, missing, fill=IGNORE)
-        height, width = image.shape[-2:]
-    top, left = generator.integers(height - crop + 1), generator.integers(width - crop + 1)
-    image, labels = (functional.crop(part, int(top), int(left), crop, crop) for part in (image, labels))
+    if crop is not None:
+        missing = [0, 0, max(0, crop - width), max(0, crop - height)]  # left, top, right, bottom
+        if any(missing):
+            image = functional.pad(image, missing, fill=list(fill))
+            labels = functional.pad(labels, missing, fill=IGNORE)
+            height, width = image.shape[-2:]
+        top, left = generator.integers(height - crop + 1), generator.integers(width - crop + 1)
+        image, labels = (functional.crop(part, int(top), int(left), crop, crop) for part in (image, labels))
 
     if augmentation.flip and generator.random() < 0.5:
         image, labels = functional.horizontal_flip(image), functional.horizontal_flip(labels)
@@ -90,8 +92,40 @@ def augment(
     return image.as_subclass(Tensor), labels.as_subclass(Tensor)
 
 
+def draw_factor(augmentation: Augmentation, generator: np.random.Generator) -> float:
+    """Draw the factor by which an image is scaled; 1 if it is always that."""
+    if augmentation.scale is None:
+        return 1.0
+    if augmentation.listed:
+        return float(generator.choice(augmentation.scale))
+    return float(generator.uniform(augmentation.scale[0], augmentation.scale[-1]))
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Makes a batch of samples of different sizes: padded to the largest sides, rounded up to a `multiple`.
+
+    Images are padded with 0, the mean colour, at the right and at the bottom, labels with 255.
+    """
+
+    multiple: int = 1
+
+    def __call__(self, samples: list[AnySize]) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]:
+        """Stack samples; those of one size that is a multiple are not touched."""
+        tall, wide = (round_up(max(labels.shape[side] for _, labels in samples), self.multiple) for side in (0, 1))
+        images, labels = zip(*(self._pad(image, labels, tall, wide) for image, labels in samples), strict=True)
+        return torch.stack(images), torch.stack(labels)
+
+    @staticmethod
+    def _pad(image: Float[Tensor, "3 _ _"], labels: Int64[Tensor, "_ _"], tall: int, wide: int) -> AnySize:
+        missing = [0, wide - labels.shape[1], 0, tall - labels.shape[0]]  # left, right, top, bottom
+        if not any(missing):
+            return image, labels
+        return nn.functional.pad(image, missing), nn.functional.pad(labels, missing, value=IGNORE)
+
+
 class TrainingSamples(Dataset[Sample]):
-    """Augmented samples, addressed by (epoch, index)."""
+    """Augmented samples, addressed by (epoch, index, step): the step decides what all images of it share."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation, normalisation: Normalisation, seed: int) -> None:
         self.pairs, self.augmentation, self.normalisation, self.seed = pairs, augmentation, normalisation, seed
@@ -102,11 +136,14 @@ class TrainingSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, int, int]) -> Sample:
+        epoch, index, step = key
         image, labels = _decode(self.pairs, self.lookup, index)
         generator = np.random.default_rng((self.seed, epoch, index, 1))
-        image, labels = augment(image, labels, self.augmentation, generator, self.fill)
+        factor = None
+        if self.augmentation.shared:
+            factor = draw_factor(self.augmentation, np.random.default_rng((self.seed, epoch, step, 3)))
+        image, labels = augment(image, labels, self.augmentation, generator, self.fill, factor)
         return self.normalisation(image), labels.long()
 
 
@@ -131,7 +168,7 @@ class TestSamples(Dataset[Sample]):
         return np.asarray(self.pairs.rows[index]["image"].convert("RGB"))
 
 
-class Order(Sampler[list[tuple[int, int]]]):
+class Order(Sampler[list[tuple[int, int, int]]]):
     """Which samples a process sees: for each step its share of the batch, in `accumulate` parts.
 
     The batch of a step is the same whatever the number of processes, and a pure function of (seed, step): resuming
@@ -159,7 +196,7 @@ class Order(Sampler[list[tuple[int, int]]]):
     def __len__(self) -> int:
         return len(self.steps) * self.accumulate
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         part = self.batch // (self.processes * self.accumulate)
         shuffled, permutation = -1, np.empty(0, dtype=np.int64)
         for step in self.steps:
@@ -169,4 +206,4 @@ class Order(Sampler[list[tuple[int, int]]]):
             whole = permutation[place * self.batch : (place + 1) * self.batch]
             for number in range(self.accumulate):
                 start = (number * self.processes + self.process) * part
-                yield [(epoch, int(index)) for index in whole[start : start + part]]
+                yield [(epoch, int(index), step) for index in whole[start : start + part]]

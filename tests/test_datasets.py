@@ -54,7 +54,7 @@ def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
     pairs = read("folder", tmp_path, "train")
     check(pairs)
     assert pairs.rows[0]["labels"].mode == "P"
-    _, labels = TrainingSamples(pairs, Augmentation(crop=2, flip=False), Normalisation(), 0)[0, 0]
+    _, labels = TrainingSamples(pairs, Augmentation(crop=2, flip=False), Normalisation(), 0)[0, 0, 0]
     assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
 
 

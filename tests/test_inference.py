@@ -100,6 +100,22 @@ def test_windows_of_a_pointwise_network_equal_the_whole_image(size: tuple[int, i
         torch.testing.assert_close(whole.sum(dim=0), torch.ones(size))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "seen"),
+    [
+        (Protocol(base=30, edge="short", limit=50, multiple=8), (24, 56)),  # 30 x 75 is over 50: 20 x 50, rounded up
+        (Protocol(base=30, edge="short", limit=100, multiple=8), (32, 80)),
+        (Protocol(multiple=8), (24, 56)),
+        (Protocol(limit=25), (10, 25)),
+    ],
+)
+def test_sides_are_limited_and_rounded_up(protocol: Protocol, seen: tuple[int, int]) -> None:
+    network, image = Convolution(3), photograph(20, 50)
+    scores = infer(network, image, protocol)
+    assert network.seen[-1][-2:] == seen
+    assert scores.shape == (5, 20, 50)
+
+
 def test_overlapping_windows_are_averaged_by_count() -> None:
     network, image = Convolution(3), photograph(8, 20)
     slid = infer(network, image, Protocol(crop=8, stride=5))

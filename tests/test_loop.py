@@ -102,6 +102,27 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, run: dict[str, Any], o
     assert [line["step"] for line in whole["metrics"] if "validation" in line] == [3, 6]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_whole_images_of_several_sizes_are_trained_and_go_on_bit_for_bit(tmp_path: Path, shared: bool) -> None:
+    """Without a crop a batch is padded to its largest image; a factor that a step shares is that of the step."""
+    sizes = Augmentation(crop=None, scale=(0.5, 0.8, 1.1), listed=True, shared=shared, limit=44, multiple=8)
+    what = dataclasses.replace(recipe(), augmentation=sizes)
+    shapes = []
+
+    def watch(output: tiny.Output, labels: Tensor) -> dict[str, Tensor]:
+        shapes.append(tuple(labels.shape))
+        return tiny.loss(output, labels)
+
+    train(begin(tmp_path / "whole", what, watch, **EVERYTHING))
+    assert len(set(shapes)) > 1
+    assert {side % 8 for shape in shapes for side in shape[1:]} == {0}
+    assert max(side for shape in shapes for side in shape[1:]) == 48  # 44, rounded up
+    with pytest.raises(tiny.Killed):
+        train(begin(tmp_path / "killed", what, tiny.After(KILLED, tiny.kill), **EVERYTHING))
+    train(begin(tmp_path / "killed", what, **EVERYTHING))
+    assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
+
+
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     """Another seed, and another start of the same steps, are other runs in every weight and every line."""
     for seed in (0, 1):
@@ -244,10 +265,10 @@ def test_processes_and_parts_share_the_same_batches(processes: int, accumulate: 
 
     for epoch in range(3):  # 27 images: 3 steps of 8, and 3 images that this epoch does without
         seen = [key for batch in whole[3 * epoch : 3 * epoch + 3] for key in batch]
-        assert {number for number, _ in seen} == {epoch}
-        assert len({index for _, index in seen}) == len(seen) == 24
-        assert {index for _, index in seen} <= set(range(27))
-    assert [index for _, index in whole[0]] != [index for _, index in whole[3]]  # a new permutation
+        assert {number for number, _, _ in seen} == {epoch}
+        assert len({index for _, index, _ in seen}) == len(seen) == 24
+        assert {index for _, index, _ in seen} <= set(range(27))
+    assert [index for _, index, _ in whole[0]] != [index for _, index, _ in whole[3]]  # a new permutation
     assert list(Order(27, 8, range(9), 4)) != whole  # by the seed
 
     for first in (1, 3, 5):  # in an epoch, at its end, in the next

@@ -6,9 +6,11 @@
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +23,7 @@ import papers.danet.model as danet
 from core import backbones
 from core.backbones import Backbone
 from core.datasets import scenes
+from core.recipe import Protocol
 from core.transforms import to_tensor
 from papers.pdanet import figures
 from papers.pdanet.loss import loss
@@ -408,7 +411,7 @@ def test_any_backbone_fits(name: Any, head: Any) -> None:
     with torch.device("meta"):
         network = PDANet(7, Architecture(Backbone(name), head, deep_supervision=True))
         output = network(torch.empty(2, 3, 65, 97))
-    for scores in output:
+    for scores in (output.scores, output.deep):
         assert scores.shape == (2, 7, 65, 97)
     if head == "pdanet":
         channels = network.backbone.channels[-1]
@@ -439,7 +442,7 @@ ROWS = [  # table, row, batch, imgMaxSize, pixel accuracy, mean IoU
 
 def test_every_reported_row_has_its_recipe() -> None:
     given = [
-        (reported.table, reported.row, recipe.optimisation.batch, recipe.augmentation.crop, reported.metric, value)
+        (reported.table, reported.row, recipe.optimisation.batch, recipe.augmentation.limit, reported.metric, value)
         for recipe in RECIPES.values()
         for reported in recipe.reported
         for value in [reported.value]
@@ -461,12 +464,14 @@ def test_rows_are_trained_and_tested_alike() -> None:
             assert (optimisation.momentum, optimisation.weight_decay) == (0.9, 1e-4)
             assert (optimisation.length, optimisation.unit, optimisation.head_multiplier) == (100_000, "steps", 1.0)
             head = {"FCN": "fcn", "PSP": "psp", "DANet": "danet", "PDANet(ours)": "pdanet"}[reported.row]
-            assert recipe.architecture == Architecture(DEEP_STEM, head)
-            assert (recipe.protocol.base, recipe.protocol.edge, recipe.protocol.scales) == (450, "short", (1.0,))
-            assert not recipe.protocol.flip
+            assert recipe.architecture == Architecture(DEEP_STEM, head, loss_size="features")
+            largest = {"Table 1": 1000, "Table 2": 600}[reported.table]
+            assert recipe.protocol == Protocol(base=450, edge="short", limit=largest, multiple=8)
             sides = [recipe.augmentation.base * factor for factor in recipe.augmentation.scale]
             assert sides == pytest.approx([300, 375, 450, 525, 600])
             assert recipe.augmentation.listed
+            assert recipe.augmentation.shared
+            assert (recipe.augmentation.crop, recipe.augmentation.multiple) == (None, 8)
             assert recipe.augmentation.edge == "short"
 
 
@@ -505,6 +510,43 @@ def test_the_objective_is_one_cross_entropy_and_a_second_under_deep_supervision(
     assert list(terms) == ["scores", "deep"]
     torch.testing.assert_close(terms["scores"], whole)
     torch.testing.assert_close(terms["deep"], 0.4 * side)
+
+
+def test_at_an_eighth_a_label_is_that_of_the_nearest_pixel() -> None:
+    """As the code resizes them, by PIL."""
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (1, 24, 40)))
+    labels[:, 3:6] = 255
+    resized = Image.fromarray(labels[0].numpy().astype(np.uint8)).resize((5, 3), Image.Resampling.NEAREST)
+    few = torch.from_numpy(np.array(resized)).long()[None]
+    coarse, deep = noise(1, 5, 3, 5), noise(1, 5, 3, 5, seed=1)
+    terms = loss(Output(noise(1, 5, 24, 40, seed=2), deep, coarse), labels)
+    torch.testing.assert_close(terms["scores"], functional.cross_entropy(coarse, few, ignore_index=255))
+    torch.testing.assert_close(terms["deep"], 0.4 * functional.cross_entropy(deep, few, ignore_index=255))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_coarse_scores_are_those_before_they_are_enlarged(deep: bool) -> None:
+    small = Architecture(Backbone("resnet10_tiny"), deep_supervision=deep)
+    network, usual_network = PDANet(4, replace(small, loss_size="features")).eval(), PDANet(4, small).eval()
+    usual_network.load_state_dict(network.state_dict())
+    output = network(noise(2, 3, 64, 48))
+    assert output.coarse.shape == (2, 4, 8, 6)
+    enlarged = functional.interpolate(output.coarse, (64, 48), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(output.scores, enlarged)
+    usual = usual_network(noise(2, 3, 64, 48))
+    assert usual.coarse is None
+    torch.testing.assert_close(usual.scores, output.scores)
+    if deep:
+        assert output.deep.shape == output.coarse.shape
+
+
+def test_rows_are_also_tested_at_the_sizes_of_the_second_test() -> None:
+    for largest in (1000, 600):
+        row, harder = (RECIPES[f"pdanet-r18-ade20k-{largest}{end}"] for end in ("", "-ms"))
+        assert harder.same_weights_as == row.name
+        sides = [450 * scale for scale in harder.protocol.scales]
+        assert sides == pytest.approx([300, 400, 500, 600])
+        assert replace(harder.protocol, scales=(1.0,)) == row.protocol
 
 
 # Parity with the author's code: see test_parity.py for what the files hold

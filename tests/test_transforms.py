@@ -10,8 +10,8 @@ from torch import Tensor
 from core.classes import IGNORE
 from core.datasets import read
 from core.recipe import Augmentation
-from core.sizes import scaled_size
-from core.transforms import Normalisation, Order, TestSamples, TrainingSamples, augment
+from core.sizes import round_up, scaled_size
+from core.transforms import Collate, Normalisation, Order, TestSamples, TrainingSamples, augment
 
 AUGMENTATION = Augmentation(crop=48, scale=(0.5, 2.0), brightness=0.3)
 
@@ -93,12 +93,13 @@ def test_normalisation_is_mean_zero_deviation_one() -> None:
 def test_samples_depend_on_seed_epoch_and_index_only() -> None:
     pairs = read("scenes", None, "val")
     samples = TrainingSamples(pairs, AUGMENTATION, Normalisation(), seed=5)
-    image, labels = samples[3, 7]
+    image, labels = samples[3, 7, 40]
     torch.manual_seed(99)
     np.random.default_rng(1).random()
-    again, _ = samples[3, 7]
+    again, _ = samples[3, 7, 41]
     assert torch.equal(image, again)
-    others = [samples[3, 8], samples[4, 7], TrainingSamples(pairs, AUGMENTATION, Normalisation(), 6)[3, 7]]
+    other_seed = TrainingSamples(pairs, AUGMENTATION, Normalisation(), 6)
+    others = [samples[3, 8, 40], samples[4, 7, 40], other_seed[3, 7, 40]]
     assert not any(torch.equal(image, other) for other, _ in others)
     assert labels.dtype == torch.int64
 
@@ -112,14 +113,74 @@ def test_test_samples_keep_their_size() -> None:
     assert np.array_equal(samples.picture(0), np.asarray(pairs.rows[0]["image"]))
 
 
+def test_the_longest_side_is_limited() -> None:
+    assert scaled_size(300, 900, "short", 450, 1.0, 1000) == (333, 1000)
+    assert scaled_size(300, 400, "short", 450, 1.0, 600) == (450, 600)
+    assert scaled_size(300, 400, "short", 450, 1.0) == (450, 600)
+    image, labels = drawn(Augmentation(crop=None, base=40, limit=50))
+    assert image.shape[1:] == labels.shape == (33, 50)
+
+
+@pytest.mark.parametrize(
+    ("length", "multiple", "expected"), [(1, 8, 8), (8, 8, 8), (9, 8, 16), (450, 8, 456), (7, 1, 7)]
+)
+def test_lengths_are_rounded_up(length: int, multiple: int, expected: int) -> None:
+    assert round_up(length, multiple) == expected
+
+
+def test_without_a_crop_the_whole_image_is_taken() -> None:
+    image, labels = drawn(Augmentation(crop=None, flip=False))
+    plain, its = pair()
+    assert torch.equal(image, plain)
+    assert torch.equal(labels, its)
+
+
+def test_images_of_a_step_share_a_factor_and_steps_do_not() -> None:
+    pairs = read("scenes", None, "val")
+    shared = Augmentation(crop=None, scale=(0.25, 0.5, 0.75, 1.0), listed=True, shared=True)
+    samples = TrainingSamples(pairs, shared, Normalisation(), seed=5)
+    sizes = [{samples[0, index, step][1].shape for index in range(4)} for step in range(8)]
+    assert all(len(size) == 1 for size in sizes)
+    assert len(set.union(*sizes)) > 1
+    alone = TrainingSamples(pairs, replace(shared, shared=False), Normalisation(), seed=5)
+    assert len({alone[0, index, 0][1].shape for index in range(8)}) > 1
+
+
+def test_a_batch_is_padded_to_its_largest_sides() -> None:
+    wide = torch.ones(3, 9, 17), torch.ones(9, 17, dtype=torch.int64)
+    tall = torch.ones(3, 15, 8), torch.ones(15, 8, dtype=torch.int64)
+    images, labels = Collate(8)([wide, tall])
+    assert images.shape == (2, 3, 16, 24)
+    for image, its, (height, width) in zip(images, labels, [(9, 17), (15, 8)], strict=True):
+        assert (image[:, :height, :width] == 1).all()
+        assert image.sum() == 3 * height * width
+        assert (its[:height, :width] == 1).all()
+        assert (its == IGNORE).sum() == 16 * 24 - height * width
+    assert Collate()([wide, tall])[0].shape == (2, 3, 15, 17)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"crop": 32, "multiple": 8}, "is for whole images"),
+        ({"crop": None, "multiple": 0}, "augmentation.multiple must be at least 1"),
+        ({"crop": None, "limit": 0}, "augmentation.limit must be at least 1 pixel, got 0"),
+    ],
+)
+def test_impossible_augmentations_are_refused(fields: dict[str, int | None], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Augmentation(**fields)  # type: ignore[arg-type]
+
+
 def test_order_gives_every_image_once_in_an_epoch() -> None:
     batches = list(Order(images=23, batch=4, steps=range(10), seed=1))
     assert len(batches) == 10
     for epoch in (0, 1):
-        seen = [index for batch in batches[5 * epoch : 5 * epoch + 5] for _, index in batch]
+        seen = [index for batch in batches[5 * epoch : 5 * epoch + 5] for _, index, _ in batch]
         assert len(set(seen)) == len(seen) == 20
-        assert {e for batch in batches[5 * epoch : 5 * epoch + 5] for e, _ in batch} == {epoch}
+        assert {e for batch in batches[5 * epoch : 5 * epoch + 5] for e, _, _ in batch} == {epoch}
     assert batches[:5] != batches[5:]
+    assert [{step for _, _, step in batch} for batch in batches] == [{step} for step in range(10)]
 
 
 @pytest.mark.parametrize(("processes", "accumulate"), [(1, 2), (2, 1), (2, 2), (4, 1)])

@@ -42,7 +42,8 @@ class Architecture:
     (dual attention alone) or "fcn" (a 3x3 convolution). `channel_attention`: "released" as in the author's code,
     "paper" as in Eq. (8). `reduction`: the queries and keys of the position attention have 1/reduction of its channels
     (released 8, text 1). `deep_supervision`: a second classifier on C3 while training, which neither the paper nor its
-    code has. `align_corners`: how features and scores are enlarged (released: False).
+    code has. `loss_size`: where the objective compares scores and labels, at the size of the "image" or of the
+    "features", an eighth of it (released). `align_corners`: how features and scores are enlarged (released: False).
     """
 
     backbone: Backbone = Backbone("resnet18", stem="deep64")
@@ -50,6 +51,7 @@ class Architecture:
     channel_attention: Literal["released", "paper"] = "released"
     reduction: int = 8
     deep_supervision: bool = False
+    loss_size: Literal["image", "features"] = "image"
     align_corners: bool = False
 
 
@@ -234,10 +236,15 @@ class PyramidDualAttention(nn.Module):
 
 
 class Output(NamedTuple):
-    """Scores at input size; those of the classifier on C3 only with `deep_supervision`."""
+    """Scores at input size; and what only the objective needs.
+
+    `coarse` holds the scores before they are enlarged, with `loss_size="features"`. `deep` holds those of the
+    classifier on C3, with `deep_supervision`, at the size of `coarse` if that is given, else at input size.
+    """
 
     scores: Float[Tensor, "b k h w"]
-    deep: Float[Tensor, "b k h w"] | None = None
+    deep: Float[Tensor, "b k _ _"] | None = None
+    coarse: Float[Tensor, "b k _ _"] | None = None
 
 
 class PDANet(Network):
@@ -259,6 +266,7 @@ class PDANet(Network):
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture.backbone, architecture.align_corners)
         refuse_unknown("head", architecture.head, ("pdanet", "psp", "danet", "fcn"))
+        refuse_unknown("loss_size", architecture.loss_size, ("image", "features"))
         self.architecture = architecture
         _, _, middle, channels = self.backbone.channels
         width = min(channels, WIDEST)
@@ -290,15 +298,18 @@ class PDANet(Network):
                 part.apply(_initialise)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
-        """Return the scores, and with deep supervision those from C3."""
+        """Return the scores, and what the objective needs beside them."""
         size = image.shape[-2:]
         _, _, C3, C4 = self.backbone(image)
 
         def enlarge(scores: Tensor) -> Tensor:
             return functional.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
 
-        scores = enlarge(self.classify(self.gather(C4)))
-        return Output(scores, None if self.classify_deep is None else enlarge(self.classify_deep(C3)))
+        coarse = self.classify(self.gather(C4))
+        deep = None if self.classify_deep is None else self.classify_deep(C3)
+        if self.architecture.loss_size == "features":
+            return Output(enlarge(coarse), deep, coarse)
+        return Output(enlarge(coarse), None if deep is None else enlarge(deep))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -22,6 +22,9 @@ SHORT_SIDE = 450
 SHORT_SIDES = tuple(side / SHORT_SIDE for side in (300, 375, 450, 525, 600))
 """Training images: one of five short sides, as factors of 450, the one of testing."""
 
+MULTI_SIZE = tuple(side / SHORT_SIDE for side in (300, 400, 500, 600))
+"""The sizes of the code's test at several sizes; its evaluation, and so every row of the paper, has 450 alone."""
+
 STEPS = 100_000
 """20 epochs of 5,000 steps in the code; the text says nothing."""
 
@@ -37,11 +40,13 @@ def _ade20k(head: Head, largest: int, accuracy: float, mean_iou: float) -> Recip
     return Recipe(
         name=f"pdanet-r18-ade20k-{largest}" + ("" if head == "pdanet" else f"-{head}"),
         summary=f"ADE20K, imgMaxSize {largest}, {title} dilated-Resnet18",
-        architecture=Architecture(head=head),
+        architecture=Architecture(head=head, loss_size="features"),
         data=ADE20K,
-        augmentation=Augmentation(crop=largest, base=SHORT_SIDE, scale=SHORT_SIDES, listed=True),
+        augmentation=Augmentation(
+            crop=None, base=SHORT_SIDE, scale=SHORT_SIDES, listed=True, shared=True, limit=largest, multiple=8
+        ),
         optimisation=Optimisation(0.01, batch=8, length=STEPS, unit="steps"),
-        protocol=Protocol(base=SHORT_SIDE, edge="short"),
+        protocol=Protocol(base=SHORT_SIDE, edge="short", limit=largest, multiple=8),
         reported=(
             Reported("PDANet", table, TITLES[head], "val", mean_iou),
             Reported("PDANet", table, TITLES[head], "val", accuracy, "pixel accuracy"),
@@ -63,18 +68,31 @@ def _camvid(name: str, what: str, head: Head) -> Recipe[Architecture]:
 
 
 def _small(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a tenth of the epochs, so that two CPU cores can do it."""
+    """Ours: CamVid at two thirds of its size for a twentieth of the epochs, so that two CPU cores can do it."""
     return replace(
         recipe,
         name=recipe.name.replace("camvid", "camvid-small"),
         summary=recipe.summary + ", reduced for a CPU",
         augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
-        optimisation=replace(recipe.optimisation, length=12),
+        optimisation=replace(recipe.optimisation, length=6),
         protocol=Protocol(base=320),
     )
 
 
+def _multi_size(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
+    """Ours: a row of the paper tested at the four sizes of the code's second test, on the same weights."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}-ms",
+        summary=f"{recipe.summary}, tested at four sizes",
+        protocol=replace(recipe.protocol, scales=MULTI_SIZE),
+        reported=(),
+        same_weights_as=recipe.name,
+    )
+
+
 _LARGE = _ade20k("pdanet", 1000, 78.44, 37.68)
+_SMALLER = _ade20k("pdanet", 600, 77.86, 36.66)
 
 _CAMVID = (
     _camvid("pdanet-r18-camvid", "PDANet", "pdanet"),
@@ -102,20 +120,22 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _ade20k("fcn", 600, 74.70, 31.41),
     _ade20k("psp", 600, 77.59, 35.75),
     _ade20k("danet", 600, 77.18, 34.70),
-    _ade20k("pdanet", 600, 77.86, 36.66),
+    _SMALLER,
     # ours
+    _multi_size(_LARGE),
+    _multi_size(_SMALLER),
     replace(
         _LARGE,
         name="pdanet-r18-ade20k-1000-text",
         summary=f"{_LARGE.summary}, as the text alone has it: Eq. (8), queries and keys of full width",
-        architecture=Architecture(channel_attention="paper", reduction=1),
+        architecture=replace(_LARGE.architecture, channel_attention="paper", reduction=1),
         reported=(),
     ),
     replace(
         _LARGE,
         name="pdanet-r18-ade20k-1000-deep-supervision",
         summary=f"{_LARGE.summary}, a second classifier on C3",
-        architecture=Architecture(deep_supervision=True),
+        architecture=replace(_LARGE.architecture, deep_supervision=True),
         reported=(),
     ),
     *_CAMVID,
