@@ -35,6 +35,9 @@ class EvaluationOptions(Generic[Architecture]):
     weights: Annotated[str | None, tyro.conf.arg(help="run folder or org/name; None: the recipe's run folder")] = None
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
     to: Annotated[Path | None, tyro.conf.arg(help="write the score there, as JSON")] = None
+    submit: Annotated[
+        Path | None, tyro.conf.arg(help="write the predictions there, as the data set's evaluation server takes them")
+    ] = None
     workers: int = 2
     precision: Precision = "fp32"
 

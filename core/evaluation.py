@@ -5,11 +5,12 @@ once at the end. A prepared data loader would repeat images until all processes 
 """
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
@@ -38,15 +39,34 @@ def evaluate(
     workers: int = 0,
     title: str = "test",
 ) -> Score:
-    """Test the network on every sample, and return the same score on all processes.
+    """Test the network on every sample, and return the same score on all processes; see `count`.
+
+    Raises:
+        ValueError: as `count`, or if no pixel counts.
+    """
+    return Score(classes, count(network, samples, protocol, len(classes), accelerator, workers, title))
+
+
+def count(
+    network: nn.Module,
+    samples: Samples,
+    protocol: Protocol,
+    num_classes: int,
+    accelerator: Accelerator,
+    workers: int = 0,
+    title: str = "test",
+    keep: Callable[[int, Tensor], None] | None = None,
+) -> Int64[Tensor, "k k"]:
+    """Test the network on every sample, and return the counts of `core.metrics.confusion`, the same on all processes.
 
     All processes must call this together. `network` is on `accelerator.device`, prepared or not; it is put into
     evaluation mode, and each of its modules back into its own mode at the end, also after an error. No global random
     number is drawn, so training goes on as if nothing had happened. `workers` processes load images ahead; `title`
-    names the progress bar, which only the main process shows, and only on a terminal.
+    names the progress bar, which only the main process shows, and only on a terminal. `keep` is given the number of
+    each sample of this process and its prediction, h w.
 
     Raises:
-        ValueError: if there are no samples, a sample has labels of another size or out of range, or no pixel counts.
+        ValueError: if there are no samples, or a sample has labels of another size or out of range.
     """
     number = len(samples)
     if not number:
@@ -59,7 +79,7 @@ def evaluate(
         pin_memory=accelerator.device.type == "cuda",
         generator=torch.Generator(),  # its own: the loader would draw a seed from the global one
     )
-    counts = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=accelerator.device)
+    counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=accelerator.device)
     # Without its DistributedDataParallel, a network does not wait for processes that have fewer images.
     bare = accelerator.unwrap_model(network)
     hidden = None if accelerator.is_main_process else True  # None: hidden where there is no terminal
@@ -67,12 +87,15 @@ def evaluate(
         for index, (image, labels) in zip(mine, loader, strict=True):
             with accelerator.autocast():
                 scores = infer(bare, image.to(accelerator.device, non_blocking=True), protocol)
+            prediction = scores.argmax(dim=0)
+            if keep is not None:
+                keep(index, prediction)
             try:
-                counts += confusion(labels.to(accelerator.device), scores.argmax(dim=0), len(classes))
+                counts += confusion(labels.to(accelerator.device), prediction, num_classes)
             except ValueError as error:
                 raise ValueError(f"sample {index} of the data set for {title!r}: {error}") from error
             bar.update(min(accelerator.num_processes, number - bar.n))
-    return Score(classes, accelerator.reduce(counts, "sum").cpu())
+    return accelerator.reduce(counts, "sum").cpu()
 
 
 @contextmanager

@@ -98,6 +98,14 @@ def hardware() -> str:
     return f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
 
 
+def processor() -> str:
+    """The model of the CPU as the system names it, or else its kind."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def today() -> str:
     """The date in UTC, year first."""
     return datetime.now(UTC).date().isoformat()

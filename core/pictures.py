@@ -118,9 +118,10 @@ def _legend(classes: Classes, font: ImageFont.FreeTypeFont, side: int, width: in
 def curves(metrics: Sequence[Mapping[str, Any]], path: Path | str) -> None:
     """Draw a training run from the lines of its `metrics.jsonl`; the ending of `path` decides the format.
 
-    A training line has "step", "loss", "learning_rate", and may have "terms" and "scalars", both {name: value}; a
-    validation line has "step" and "validation" with "mean_iou" in percent. Of two lines for one step, as a resumed run
-    may write, the later counts. Validation and learned scalars get a panel where there are any.
+    A training line has "step", "loss", "learning_rate", and may have "terms", "scalars" and "observed", all
+    {name: value}; a validation line has "step" and "validation" with "mean_iou" in percent. Of two lines for one step,
+    as a resumed run may write, the later counts. Validation, learned scalars and what the network observed of itself
+    get a panel where there are any.
 
     Raises:
         ValueError: if there is no training line.
@@ -135,6 +136,8 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path | str) -> None:
         panels.append(("validation mIoU (%)", {"": [(step, value["mean_iou"]) for step, value in validation.items()]}))
     if scalars := _series(training, "scalars"):
         panels.append(("learned scalars", scalars))
+    if observed := _series(training, "observed"):
+        panels.append((next(iter(observed)) if len(observed) == 1 else "observed", observed))
 
     figure = Figure(figsize=(8, 2.4 * len(panels)), dpi=120, layout="constrained")
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]

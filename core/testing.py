@@ -5,10 +5,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from core import checkpoint, datasets, machine
+from core import checkpoint, datasets, machine, submission
 from core.classes import Classes
 from core.command import EvaluationOptions
-from core.evaluation import evaluate
+from core.evaluation import count
 from core.metrics import Score
 from core.network import Network
 from core.recipe import Architecture, Run, to_json
@@ -31,16 +31,21 @@ def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Netwo
     return kind.from_pretrained(where)
 
 
-def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architecture]) -> Score:
+def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architecture]) -> Score | None:
     """Test a checkpoint with the recipe's data and protocol, print the table, and return the score.
 
+    With `submit`, the predictions are left there as the data set's server takes them, and checked; None is returned
+    where only the server has the labels.
+
     Raises:
-        ValueError: if the data or the weights are missing, or do not belong together.
+        ValueError: if the data or the weights are missing or do not belong together, only a server has the labels and
+            `submit` is not given, or no server takes such predictions.
     """
     recipe = options.recipe
     network = load(kind, options)
     pairs = datasets.read(recipe.data.name, options.data, recipe.data.test)
     _refuse_other_classes(network, pairs.classes, recipe.data.name)
+    export = _export(options, pairs)
     accelerator = Accelerator(mixed_precision=machine.mixed_precision(options.precision))
     machine.use_cores(accelerator.device)
     part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
@@ -48,16 +53,52 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
 
     samples = TestSamples(pairs, network.normalisation)
     network = network.to(accelerator.device)
-    score = evaluate(network, samples, recipe.protocol, pairs.classes, accelerator, options.workers, recipe.data.test)
+    keep = export.write if export is not None else None
+    accelerator.wait_for_everyone()  # none writes before all have found the folder empty
+    counts = count(
+        network,
+        samples,
+        recipe.protocol,
+        len(pairs.classes),
+        accelerator,
+        options.workers,
+        recipe.data.test,
+        keep,
+    )
+    if export is not None and accelerator.is_main_process:
+        export.check()
+        accelerator.print(submission.ready(export))
+    if submission.without_labels(recipe.data.name, recipe.data.test, pairs):
+        return None
+    score = Score(pairs.classes, counts)
     accelerator.print(score.table())
     for row in recipe.reported:
         accelerator.print(f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})")
     if network.about is not None and network.about.changed:
         accelerator.print(f"these weights were not trained by the published recipe: {network.about.changed}")
     if options.to is not None and accelerator.is_main_process:
-        checkpoint.write_json(options.to, record(recipe.name, score, split=recipe.data.test, protocol=recipe.protocol))
+        told = {"split": recipe.data.test, "protocol": recipe.protocol, "precision": options.precision}
+        checkpoint.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
     return score
+
+
+def _export(options: EvaluationOptions[Architecture], pairs: datasets.Pairs) -> submission.Submission | None:
+    """The submission that the options ask for, into an empty folder; None if they ask for none.
+
+    Raises:
+        ValueError: if there would be neither a score nor a submission, or no server takes one.
+    """
+    name, split = options.recipe.data.name, options.recipe.data.test
+    if submission.without_labels(name, split, pairs) and (options.submit is None or options.to is not None):
+        raise ValueError(
+            f"the labels of {name!r}, {split}, are not public, so there is no score here; pass --submit DIR, without "
+            "--to, to write the predictions that its evaluation server takes"
+        )
+    if options.submit is not None:
+        submission.refuse_used(options.submit)
+        return submission.plan(name, split, pairs, options.submit)
+    return None
 
 
 def _refuse_other_classes(network: Network, classes: Classes, data: str) -> None:

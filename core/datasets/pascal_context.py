@@ -1,12 +1,13 @@
 """PASCAL Context: the photographs of VOC 2010 labelled everywhere, 59 classes and the background, 4998 / 5105.
 
 Mottaghi et al., CVPR 2014. DIR is VOC2010, VOCdevkit, or the folder that holds VOCdevkit. The data set is published
-with 459 classes, as .mat files or as trainval_merged.json; what is read is its usual conversion, as mmsegmentation's
-tools write it:
+with 459 classes, as .mat files or as trainval_merged.json; `prepare` decodes either
+(`core.datasets.pascal_context_459`, which also says why there are 4998 / 5105 images or 4996 / 5104). Its usual
+conversion, as mmsegmentation's tools write it, is read as it is:
 
     VOCdevkit/VOC2010/JPEGImages/NAME.jpg                              VOCtrainval_03-May-2010.tar
     VOCdevkit/VOC2010/SegmentationClassContext/NAME.png                0 background, 1 to 59
-    VOCdevkit/VOC2010/ImageSets/SegmentationContext/{train,val}.txt    4996 / 5104 names from trainval_merged.json
+    VOCdevkit/VOC2010/ImageSets/SegmentationContext/{train,val}.txt
 
 Two orders of the 59 classes are in use. Files made from trainval_merged.json, as mmsegmentation and PyTorch-Encoding
 do, are in the order of the 459 ids, which is that of the alphabet; so is CLASSES. Files made with the data set's own
@@ -18,9 +19,13 @@ its order is read from there and brought to that of CLASSES.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from core.classes import IGNORE, Classes
+from core.datasets import pascal_context_459
+from core.datasets.about import About
+from core.datasets.conversion import Plan, command, prepared, prepared_rows
 from core.datasets.pairs import Pairs, from_files
 from core.datasets.voc2012 import listed, palette, year_folder
 
@@ -44,11 +49,20 @@ CLASSES = Classes(
 )
 CLASSES_59 = Classes(CLASSES.names[1:], CLASSES.palette[1:])
 
-CONVERT = (
-    "convert it to SegmentationClassContext/NAME.png (0 background, 1 to 59) and "
-    "ImageSets/SegmentationContext/{train,val}.txt in VOC2010, as tools/dataset_converters/pascal_context.py of "
-    "mmsegmentation does from VOCtrainval_03-May-2010.tar and trainval_merged.json"
+NAME = "pascal_context"
+
+SOURCE = (
+    "PASCAL Context is to be had as VOCtrainval_03-May-2010.tar (host.robots.ox.ac.uk/pascal/VOC/voc2010) with "
+    "trainval.tar.gz (cs.stanford.edu/~roozbeh/pascal-context) or trainval_merged.json (the Detail API)"
 )
+
+ABOUT = About(
+    "photographs labelled everywhere, 60 classes with the background",
+    SOURCE,
+    {"train": (4998, 4996), "val": (5105, 5104)},
+    prepare="the labels with 459 classes (.mat or trainval_merged.json)",
+)
+ABOUT_59 = replace(ABOUT, summary="photographs labelled everywhere, 59 classes, the background ignored")
 
 
 def read(folder: Path, split: str) -> Pairs:
@@ -69,30 +83,50 @@ def read_59(folder: Path, split: str) -> Pairs:
     return _read(folder, split, CLASSES_59)
 
 
+def plan(folder: Path) -> Plan:
+    """What `prepare` does: from 459 classes to 59 and the background.
+
+    Raises:
+        ValueError: if VOC 2010 or the labels are missing.
+    """
+    root = year_folder(folder, "VOC2010", "JPEGImages", SOURCE)
+    raw = pascal_context_459.find(root)
+    if raw is None:
+        raise ValueError(
+            f"there is neither trainval/*.mat nor trainval_merged.json in, beside or above {root}, and nothing else of "
+            f"PASCAL Context needs preparing; {SOURCE}"
+        )
+    if raw.is_dir():
+        return Plan(NAME, root, pascal_context_459.from_mat(root, raw, CLASSES_59.names, SOURCE))
+    return Plan(NAME, root, pascal_context_459.from_json(root, raw))
+
+
 def _read(folder: Path, split: str, classes: Classes) -> Pairs:
     if split not in SPLITS:
         raise ValueError(f"PASCAL Context has the splits {', '.join(SPLITS)}, got {split!r}")
-    root = _converted(folder)
-    names = listed(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", CONVERT)
-    rows = from_files(
-        [root / "JPEGImages" / f"{name}.jpg" for name in names],
-        [root / "SegmentationClassContext" / f"{name}.png" for name in names],
-    )
+    ready = prepared(folder, NAME)
+    if ready == folder:
+        return Pairs(prepared_rows(ready, split), classes, _mapping(CLASSES.names, classes))
+    root = year_folder(folder, "VOC2010", "JPEGImages", SOURCE)
+    converted = root / "SegmentationClassContext"
+    if converted.is_dir():
+        names = listed(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"{SOURCE}, and `prepare` it")
+        images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
+        rows = from_files(images, [converted / f"{name}.png" for name in names])
+        return Pairs(rows, classes, _mapping(_order(root), classes))
+    ready = prepared(root, NAME)
+    if ready is not None:
+        return Pairs(prepared_rows(ready, split), classes, _mapping(CLASSES.names, classes))
+    raw = pascal_context_459.find(root)
+    if raw is not None:
+        raise ValueError(f"{raw} has all 459 classes of PASCAL Context, not the 59: {command(NAME, folder)}")
+    raise ValueError(f"there is no folder {converted}, nor trainval/*.mat or trainval_merged.json to make it; {SOURCE}")
+
+
+def _mapping(names: tuple[str, ...], classes: Classes) -> dict[int, int]:
+    """From the values of the label files, whose names are given in their order, to the classes."""
     labels = {name: label for label, name in enumerate(classes.names)}
-    mapping = {value: labels.get(name, IGNORE) for value, name in enumerate(_order(root))}
-    return Pairs(rows, classes, {**mapping, IGNORE: IGNORE})
-
-
-def _converted(folder: Path) -> Path:
-    """The folder VOC2010, if it has the converted labels."""
-    try:
-        return year_folder(folder, "VOC2010", "SegmentationClassContext", f"to have PASCAL Context, {CONVERT}")
-    except ValueError:
-        for place in (folder, folder / "VOC2010", folder / "VOCdevkit", folder / "VOCdevkit" / "VOC2010"):
-            raw = [*place.glob("trainval_merged.json"), *place.glob("trainval/*.mat"), *place.glob("*.mat")]
-            if raw:
-                raise ValueError(f"{raw[0]} has all 459 classes of PASCAL Context, not the 59: {CONVERT}") from None
-        raise
+    return {**{value: labels.get(name, IGNORE) for value, name in enumerate(names)}, IGNORE: IGNORE}
 
 
 def _order(root: Path) -> tuple[str, ...]:

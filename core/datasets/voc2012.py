@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 segmentation: photographs, 20 kinds of objects and the background, 1464 / 1449.
+"""PASCAL VOC 2012 segmentation: photographs, 20 kinds of objects and the background, 1464 / 1449 / 1456.
 
 Everingham et al., IJCV 2010 and 2015. DIR is VOC2012, VOCdevkit, or the folder that holds VOCdevkit. The layout as
 downloaded (VOCtrainval_11-May-2012.tar):
@@ -7,26 +7,47 @@ downloaded (VOCtrainval_11-May-2012.tar):
     VOCdevkit/VOC2012/SegmentationClass/NAME.png            palette images: 0 background, 1 to 20, 255 = borders
     VOCdevkit/VOC2012/ImageSets/Segmentation/{train,val,trainval}.txt
 
-The split `trainaug` has 10,582 images: VOC's train and the Semantic Boundaries Dataset (SBD; Hariharan et al., ICCV
-2011; 11,355 images, all among VOC's JPEGImages), without VOC's val. It needs the labels of SBD as images too:
+The split `test` has 1,456 images without public labels (VOC2012test.tar, in the same folders, with test.txt).
+
+The split `trainaug` has 10,582 images: VOC's train and the Semantic Boundaries Dataset (SBD; 11,355 images, all among
+VOC's JPEGImages), without VOC's val. It needs the labels of SBD, as downloaded (`core.datasets.sbd`; `prepare` decodes
+them) or as images:
 
     SegmentationClassAug/NAME.png                           in VOC2012, beside it, or beside VOCdevkit
     VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt   optional
 
-Without trainaug.txt, the images are those of train.txt and of SegmentationClassAug that are not in val.txt. Those of
-train.txt keep VOC's own labels, which ignore the borders; SBD has no ignored pixels.
+Without trainaug.txt, the images are those of train.txt and of SBD that are not in val.txt. Those of train.txt keep
+VOC's own labels, which ignore the borders; SBD has no ignored pixels.
 
 The names are in the order of the development kit, and the colours are made by its rule.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
+
 from core.classes import Classes, Colour
+from core.datasets import sbd
+from core.datasets.about import About
+from core.datasets.conversion import Decoding, Plan, command, prepared, prepared_rows
 from core.datasets.pairs import Pairs, from_files, plain_mapping
 
-SPLITS = ("train", "val", "trainval", "trainaug")
+SPLITS = ("train", "val", "trainval", "trainaug", "test")
 
 SOURCE = "VOC 2012 is to be had at host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
+
+TEST_SOURCE = "the images of the test set are in VOC2012test.tar of the evaluation server, host.robots.ox.ac.uk:8080"
+
+NAME = "voc2012"
+
+ABOUT = About(
+    "photographs, 21 classes with the background",
+    f"{SOURCE}; {TEST_SOURCE}; {sbd.SOURCE}",
+    {"train": (1464,), "val": (1449,), "trainval": (2913,), "test": (1456,), "trainaug": (10582,)},
+    extra=("test", "trainaug"),
+    prepare="the labels of SBD (.mat) for the split trainaug",
+)
 
 
 def palette(count: int) -> tuple[Colour, ...]:
@@ -55,47 +76,105 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, or the folder, a list or a file is missing.
+        ValueError: if the split is unknown, the folder, a list or a file is missing, or SBD is not prepared.
     """
     if split not in SPLITS:
-        raise ValueError(
-            f"VOC 2012 has the splits {', '.join(SPLITS)}, got {split!r}; the labels of its test images were never "
-            "published: predict them and send them to the evaluation server"
-        )
+        raise ValueError(f"VOC 2012 has the splits {', '.join(SPLITS)}, got {split!r}")
+    mapping = plain_mapping(CLASSES)
+    ready = prepared(folder, NAME)
+    if ready == folder:
+        return Pairs(prepared_rows(ready, split), CLASSES, mapping)
+    needed = "JPEGImages" if split == "test" else "SegmentationClass"
+    root = year_folder(folder, "VOC2012", needed, TEST_SOURCE if split == "test" else SOURCE)
+    if split == "test":
+        names = listed(root / "ImageSets" / "Segmentation" / "test.txt", TEST_SOURCE)
+        return Pairs(from_files(_images(root, names), None), CLASSES, mapping)
+    if split != "trainaug":
+        return Pairs(from_files(*zip(*_official(root, split), strict=True)), CLASSES, mapping)
+    as_images = _labels_as_images(root)
+    if as_images is None:
+        return Pairs(_prepared_augmented(root, folder), CLASSES, mapping)
+    return Pairs(from_files(*zip(*_augmented(root, as_images), strict=True)), CLASSES, mapping)
+
+
+def plan(folder: Path) -> Plan:
+    """What `prepare` does: the labels of SBD.
+
+    Raises:
+        ValueError: if VOC or SBD is missing.
+    """
     root = year_folder(folder, "VOC2012", "SegmentationClass", SOURCE)
-    lists = root / "ImageSets" / "Segmentation"
-    if split == "trainaug":
-        names, labels = _augmented(root, lists)
-    else:
-        names = listed(lists / f"{split}.txt", SOURCE)
-        labels = [root / "SegmentationClass" / f"{name}.png" for name in names]
-    images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
-    return Pairs(from_files(images, labels), CLASSES, plain_mapping(CLASSES))
-
-
-def _augmented(root: Path, lists: Path) -> tuple[list[str], list[Path]]:
-    """The names and labels of `trainaug`."""
-    places = [place / "SegmentationClassAug" for place in (root, root.parent, root.parent.parent)]
-    more = next((place for place in places if place.is_dir()), None)
-    if more is None:
+    files = sbd.find(root)
+    if files is None:
         raise ValueError(
-            f"there is no folder {places[0]} for the split trainaug; it holds the labels of the Semantic Boundaries "
-            "Dataset (home.bharathh.info/pubs/codes/SBD/download.html) as images: write GTcls.Segmentation of each "
-            "dataset/cls/NAME.mat to SegmentationClassAug/NAME.png"
+            f"there is no benchmark_RELEASE/dataset/cls in, beside or above {root}, and nothing else of VOC 2012 needs "
+            f"preparing; {sbd.SOURCE}"
         )
-    train, val = (set(listed(lists / f"{split}.txt", SOURCE)) for split in ("train", "val"))
-    if (lists / "trainaug.txt").is_file():
-        names = listed(lists / "trainaug.txt", SOURCE)
+    train, val = (set(listed(_list(root, split), SOURCE)) for split in ("train", "val"))
+    names = sorted((train | {path.stem for path in (files / "cls").glob("*.mat")}) - val)
+    augmented: list[tuple[Path, Path | Decoding]] = []
+    for name in names:
+        source = files / "cls" / f"{name}.mat"
+        image = root / "JPEGImages" / f"{name}.jpg"
+        augmented.append(
+            (image, root / "SegmentationClass" / f"{name}.png")
+            if name in train
+            else (image if image.is_file() else files / "img" / image.name, Decoding(name, source, sbd.decode, source))
+        )
+    whole = {split: _official(root, split) for split in ("train", "val", "trainval") if _list(root, split).is_file()}
+    return Plan(NAME, root, {**whole, "trainaug": augmented})
+
+
+def _list(root: Path, split: str) -> Path:
+    return root / "ImageSets" / "Segmentation" / f"{split}.txt"
+
+
+def _images(root: Path, names: Sequence[str]) -> list[Path]:
+    return [root / "JPEGImages" / f"{name}.jpg" for name in names]
+
+
+def _official(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """The images of one of VOC's own lists, and their labels."""
+    names = listed(_list(root, split), SOURCE)
+    return list(zip(_images(root, names), (root / "SegmentationClass" / f"{name}.png" for name in names), strict=True))
+
+
+def _labels_as_images(root: Path) -> Path | None:
+    """The folder SegmentationClassAug, if there is one."""
+    places = [place / "SegmentationClassAug" for place in (root, root.parent, root.parent.parent)]
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _prepared_augmented(root: Path, folder: Path) -> datasets.Dataset:
+    """The split `trainaug` as `prepare` left it."""
+    ready = prepared(root, NAME)
+    if ready is not None:
+        return prepared_rows(ready, "trainaug")
+    if sbd.find(root) is not None:
+        raise ValueError(f"{sbd.find(root)} holds SBD as .mat files: {command(NAME, folder)}")
+    raise ValueError(
+        f"there are no labels of the Semantic Boundaries Dataset for the split trainaug, neither {root}/"
+        f"SegmentationClassAug nor benchmark_RELEASE/dataset in, beside or above {root}; {sbd.SOURCE}"
+    )
+
+
+def _augmented(root: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """The images and labels of `trainaug`, with those of SBD as images."""
+    train, val = (set(listed(_list(root, split), SOURCE)) for split in ("train", "val"))
+    own = _list(root, "trainaug")
+    if own.is_file():
+        names = listed(own, SOURCE)
     else:
-        names = sorted((train | {path.stem for path in more.glob("*.png")}) - val)
+        names = sorted((train | {path.stem for path in labels.glob("*.png")}) - val)
     leaked = sorted(val.intersection(names))
     if leaked:
         raise ValueError(
-            f"{lists / 'trainaug.txt'} has {len(leaked)} images of the split val, {leaked[0]!r} the first; "
+            f"{own} has {len(leaked)} images of the split val, {leaked[0]!r} the first; "
             "remove them, or remove the list to have it made"
         )
     official = root / "SegmentationClass"
-    return names, [(official if name in train else more) / f"{name}.png" for name in names]
+    files = [(official if name in train else labels) / f"{name}.png" for name in names]
+    return list(zip(_images(root, names), files, strict=True))
 
 
 def year_folder(folder: Path, year: str, needed: str, source: str) -> Path:

@@ -1,0 +1,181 @@
+"""The data sets from the command line.
+
+python -m core.datasets list                            what can be read, and where it is to be had
+python -m core.datasets check NAME DIR                  is it complete and right? ends with "ready", or says what is not
+python -m core.datasets prepare NAME DIR [--to DIR]     converts labels that need decoding, once
+python -m core.datasets push NAME DIR --repo ORG/NAME   to the Hugging Face Hub, as parquet
+python -m core.datasets bench NAME DIR                  images per second of decoding, of transforming, of the loader
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from core import datasets
+from core.command import door
+from core.datasets import bench as benchmark
+from core.datasets import conversion, inspection, publication
+from core.datasets.about import About
+
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]
+AnyFolder = Annotated[
+    Path | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[DIR]", help="the folder of the data set; none for scenes and the Hub"),
+]
+Processes = Annotated[
+    int | None, tyro.conf.arg(help="how many work side by side; 0: none beside this one; None: one for each core")
+]
+
+
+def say(text: str) -> None:
+    """Write to standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def list_() -> int:
+    """What can be read, by name: images of each split, what `prepare` is for, and where it is to be had."""
+    for name, about in datasets.ABOUT.items():
+        say(f"{name}: {about.summary}")
+        if about.counts:
+            say(f"    {', '.join(_count(split, about) for split in about.counts)}")
+        if about.prepare:
+            say(f"    prepare: {about.prepare}")
+        say(f"    {about.source}")
+    say("scenes: street scenes that this package draws itself, 10 classes; nothing to download")
+    say("hub:org/name: a data set of the Hugging Face Hub with columns image and labels; stream:org/name: row by row")
+    return 0
+
+
+def _count(split: str, about: About) -> str:
+    return f"{split} {' or '.join(map(str, about.counts[split])) or '?'}"
+
+
+def check(
+    name: Name,
+    folder: AnyFolder = None,
+    /,
+    *,
+    splits: Annotated[tuple[str, ...], tyro.conf.arg(help="those that are needed; none: all that are published")] = (),
+    sheet: Annotated[Path | None, tyro.conf.arg(help="the contact sheet; None: runs/check-NAME.png")] = None,
+    processes: Processes = None,
+) -> int:
+    """Look at every file: layout, counts, sizes, values. Ends with "ready", or with what is missing and where it is."""
+    with door():
+        _refuse_unknown(name, folder)
+        report = inspection.inspect(name, folder, splits, processes)
+        picture = inspection.sheet(report)
+    if picture is not None:
+        file = sheet or Path("runs") / f"check-{Path(name.partition(':')[2] or name).name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+        say(f"contact sheet: {file}")
+    say(report.text())
+    return 0 if report.ready else 1
+
+
+def prepare(
+    name: Name,
+    folder: Folder,
+    /,
+    *,
+    to: Annotated[Path | None, tyro.conf.arg(help="where; None: prepared-NAME in the data set's own folder")] = None,
+    processes: Processes = None,
+) -> int:
+    """Convert labels that need decoding to PNG files, once; after a kill, the same command goes on."""
+    with door():
+        _refuse_unknown(name, folder)
+        if name not in datasets.PLANS:
+            say(f"the labels of {name!r} are read as they are; there is nothing to prepare")
+            return 0
+        plan = datasets.PLANS[name](folder)
+        problems = conversion.prepare(plan, to, processes)
+    place = to or conversion.folder_for(plan.home, plan.name)
+    for problem in problems:
+        say(f"wrong: {problem}")
+    if problems:
+        say(f"not ready: {len(problems)} files can't be used; fetch them again, and run the same command")
+        return 1
+    say(f"ready: {place}; pass --data {place if to else folder}, or `check {name} {place if to else folder}` first")
+    return 0
+
+
+def push(
+    name: Name,
+    folder: AnyFolder = None,
+    /,
+    *,
+    repo: Annotated[str | None, tyro.conf.arg(help="org/name on the Hub; None: only write --to")] = None,
+    to: Annotated[
+        Path | None, tyro.conf.arg(help="keep the parquet files there; None: only until they are sent")
+    ] = None,
+    splits: Annotated[tuple[str, ...], tyro.conf.arg(help="which; none: train and val")] = ("train", "val"),
+    public: Annotated[bool, tyro.conf.arg(help="let everybody see it; most data sets do not permit that")] = False,
+) -> int:
+    """Write splits as parquet, with images as they are and labels as classes, and send them to the Hugging Face Hub."""
+    with door(), tempfile.TemporaryDirectory() as aside:
+        _refuse_unknown(name, folder)
+        if repo is None and to is None:
+            raise ValueError(
+                "pass --repo ORG/NAME to send the data set to the Hub, --to DIR to keep its files, or both"
+            )
+        place = to or Path(aside) / "parquet"
+        about = datasets.ABOUT.get(name, About(name, ""))
+        publication.write({split: datasets.read(name, folder, split) for split in splits}, place, about.summary)
+        if to is not None:
+            say(f"wrote {to}; --dataset hub:{to} reads it")
+        if repo is not None:
+            say(f"sent to {publication.upload(place, repo, private=not public)}; --dataset hub:{repo} reads it")
+    return 0
+
+
+def bench(
+    name: Name,
+    folder: AnyFolder = None,
+    /,
+    *,
+    split: str = "train",
+    images: int = 16,
+    rounds: int = 3,
+    crop: Annotated[int | None, tyro.conf.arg(help="side of the crop; None: three quarters of the short side")] = None,
+    epochs: Annotated[int, tyro.conf.arg(help="how often a worker goes over the images, for its memory")] = 5,
+) -> int:
+    """Images per second of a core: a plain pipeline, the one here, the one with a cache, and the ceiling.
+
+    NAME may also be `generated`: street scenes of 2048 x 1024 pixels.
+    """
+    with door():
+        say(benchmark.bench(name, folder, split, images, rounds, crop, epochs))
+    return 0
+
+
+def _refuse_unknown(name: str, folder: Path | None) -> None:
+    """The name and the folder, before anything is done."""
+    if name == "scenes" or name.startswith((datasets.HUB, datasets.STREAM)):
+        return
+    if name not in datasets.READERS or folder is None or not folder.is_dir():
+        datasets.read(name, folder, "train")  # says what is wrong with them
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status: 0 if all is well, 1 if the data is not ready, 2 for wrong input."""
+    commands: dict[str, Callable[..., Any]] = {
+        "list": list_,
+        "check": check,
+        "prepare": prepare,
+        "push": push,
+        "bench": bench,
+    }
+    status: int = tyro.extras.subcommand_cli_from_dict(
+        commands, prog="python -m core.datasets", description=(__doc__ or "").partition("\n")[0], args=arguments
+    )
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

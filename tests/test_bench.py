@@ -1,0 +1,102 @@
+"""The benchmark of the loader: what it measures, and that no worker gathers memory."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from core.datasets import bench, read, scenes
+from core.recipe import Augmentation
+from core.transforms import Normalisation, TrainingSamples
+
+SAMPLE = torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.int64)
+
+
+class Busy(Dataset[tuple[Tensor, Tensor]]):
+    """Each sample takes 20 ms of processor time."""
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+        return SAMPLE
+
+
+class Leaky(Dataset[tuple[Tensor, Tensor]]):
+    """Each time over the images leaves 40 MB behind, more than what is taken from memory that was freed before."""
+
+    def __init__(self) -> None:
+        self.left: list[np.ndarray] = []
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        if key[1] == 0:
+            self.left.append(np.ones(40_000_000, np.uint8))
+        return SAMPLE
+
+
+def test_the_table_has_a_line_for_each_pipeline() -> None:
+    table = bench.bench("scenes", None, images=8, rounds=1, epochs=2)
+    assert "8 images of 128 x 128 pixels; short side 128 x 0.75 to 2.0, crop 96" in table
+    for title, numbers in (("plain", 4), ("here", 4), ("cached", 4), ("ceiling", 2)):
+        line = re.search(rf"^{title} .*$", table, re.MULTILINE)
+        assert line is not None
+        found = [float(word.removesuffix("x")) for word in line[0].split()[1:]]
+        assert len(found) == numbers
+        assert min(found) > 0
+    assert re.search(r"^plain .* 1\.00x$", table, re.MULTILINE)
+    assert f"the cache takes {4 * 128 * 128 / 1e6:.2f} MB for each pair" in table
+
+
+def test_generated_images_are_scenes_in_files(tmp_path: Path) -> None:
+    pairs = bench.generate(tmp_path, 2, (32, 64))
+    image, labels = scenes.draw(0, 1, 32, 64)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "0001_image.png")), image)
+    assert np.array_equal(np.asarray(pairs.rows[1]["labels"]), labels)
+
+
+def test_the_plain_pipeline_makes_the_same_kind_of_sample() -> None:
+    pairs = read("scenes", None, "val")
+    augmentation, normalisation = Augmentation(crop=96, base=128, scale=bench.SCALE), Normalisation()
+    image, labels = bench.Plain(pairs, 96, 128, normalisation)[0, 0, 0]
+    ours, its = TrainingSamples(pairs, augmentation, normalisation, 0)[0, 0, 0]
+    assert (image.shape, image.dtype, labels.shape, labels.dtype) == (ours.shape, ours.dtype, its.shape, its.dtype)
+    assert abs(float(image.mean() - ours.mean())) < 0.5
+    assert set(labels.unique().tolist()) <= {*range(10), 255}
+
+
+def test_the_processor_time_of_the_worker_counts() -> None:
+    milliseconds, _ = bench.loader_cost(Busy(), images=8)
+    assert milliseconds >= 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory is a process's own")
+def test_workers_do_not_gather_memory_over_epochs(tmp_path: Path) -> None:
+    _, leaky = bench.loader_cost(Leaky(), images=8, epochs=5)
+    assert leaky.last - leaky.first > 150
+    samples = TrainingSamples(read("scenes", None, "val"), Augmentation(crop=96), Normalisation(), 0)
+    _, plain = bench.loader_cost(samples, images=16, epochs=12)
+    cached = TrainingSamples(read("scenes", None, "val"), Augmentation(crop=96), Normalisation(), 0, tmp_path / "cache")
+    _, mapped = bench.loader_cost(cached, images=16, epochs=12)
+    for memory in (plain, mapped):
+        assert memory.first > 0
+        assert abs(memory.last - memory.first) < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"images": 4}, "needed are images >= 8"),
+        ({"images": 97, "split": "val"}, "has 96 images in val, but images is 97"),
+        ({"rounds": 0}, "needed are rounds >= 1"),
+    ],
+)
+def test_impossible_measurements_are_refused(arguments: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        bench.bench("scenes", None, **arguments)  # type: ignore[arg-type]
