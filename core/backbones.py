@@ -11,25 +11,27 @@ C1 to C4 equal those of torchvision's dilated ResNets bit for bit.
 A new timm network needs its name in `BackboneName` and a row in `NETWORKS`.
 
 Public ImageNet weights: `.tv_in1k` on the Hugging Face Hub is torchvision's first generation, what "pretrained" meant
-in 2019 (BSD-3-Clause); `.gluon_in1k` is GluonCV's, with deep stems (Apache-2.0).
+in 2019 (BSD-3-Clause); `.gluon_in1k` is GluonCV's, with deep stems (Apache-2.0);
+`.aa_in1k` is EfficientNet's own of 2019, trained with AutoAugment (Apache-2.0).
 """
 
 import difflib
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import timm
-import torch
 from huggingface_hub import hf_hub_download
 from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-BackboneName = Literal["resnet10_tiny", "resnet18", "resnet34", "resnet50", "resnet101"]
+from core.checkpoint import WEIGHTS, read_weights, refuse_misfits, shapes
+
+BackboneName = Literal[
+    "resnet10_tiny", "resnet18", "resnet34", "resnet50", "resnet101", "tf_efficientnet_b7", "hrnet_w48"
+]
 Stem = Literal["plain", "deep32", "deep64"]
 Colour = tuple[float, float, float]
 
@@ -45,6 +47,7 @@ class TimmNetwork:
     stems: tuple[str, ...] = ("plain", "deep32", "deep64")
     output_strides: tuple[int, ...] = (8, 16, 32)
     classifier: tuple[str, ...] = ("fc.", "classifier.")  # prefixes of the keys that features do without
+    multiple: int = 1  # sides of the image must be divisible by it: smaller ones are padded
     mean: Colour = IMAGENET_DEFAULT_MEAN
     std: Colour = IMAGENET_DEFAULT_STD
 
@@ -67,6 +70,23 @@ NETWORKS: dict[str, TimmNetwork] = {
         "resnet101",
         last_blocks=3,
         hub={"plain": "resnet101.tv_in1k", "deep32": "resnet101c.gluon_in1k", "deep64": "resnet101s.gluon_in1k"},
+    ),
+    "tf_efficientnet_b7": TimmNetwork(  # C1 to C4 come from the second, third, fifth and seventh of its seven stages
+        "tf_efficientnet_b7",
+        last_blocks=0,
+        hub={"plain": "tf_efficientnet_b7.aa_in1k"},
+        stems=("plain",),
+        classifier=("classifier.", "conv_head.", "bn2."),
+    ),
+    "hrnet_w48": TimmNetwork(  # C1 to C4 are the four resolutions of its last stage: HRNetV2
+        "hrnet_w48",
+        last_blocks=0,
+        arguments={"feature_location": ""},
+        hub={"plain": "hrnet_w48.ms_in1k"},
+        stems=("plain",),
+        output_strides=(32,),
+        classifier=("classifier.", "final_layer.", "incre_modules.", "downsamp_modules."),
+        multiple=32,
     ),
 }
 
@@ -119,19 +139,30 @@ class Backbone:
 class Features(nn.Module):
     """C1 to C4 of a backbone: their `channels`, and their `strides` such as (4, 8, 8, 8).
 
+    Where the sides of the image must be divisible by `multiple`, it is padded at the right and at the bottom with 0,
+    the mean colour, and the maps are cut to the size that they have with any other backbone.
+
     The network is timm's, in `body`. Its keys are the classification network's without the classifier; for a plain
     ResNet, torchvision's without `fc`.
     """
 
-    def __init__(self, body: nn.Module, channels: Iterable[int], strides: Iterable[int]) -> None:
+    def __init__(self, body: nn.Module, channels: Iterable[int], strides: Iterable[int], multiple: int = 1) -> None:
         super().__init__()
+        self.multiple = multiple
         self.body = body
         self.channels: tuple[int, ...] = tuple(channels)
         self.strides: tuple[int, ...] = tuple(strides)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return [C1, C2, C3, C4]."""
-        return self.body(image)
+        if self.multiple == 1:
+            return self.body(image)
+        height, width = image.shape[-2:]
+        maps = self.body(nn.functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple)))
+        return [
+            map_[..., : -(-height // stride), : -(-width // stride)]
+            for map_, stride in zip(maps, self.strides, strict=True)
+        ]
 
 
 def build(backbone: Backbone) -> Features:
@@ -152,7 +183,7 @@ def build(backbone: Backbone) -> Features:
     if backbone.multi_grid is not None:
         _dilate(body.get_submodule("layer4"), backbone.multi_grid)
     maps: Any = body.feature_info
-    return Features(body, channels=maps.channels(), strides=maps.reduction())
+    return Features(body, maps.channels(), maps.reduction(), network.multiple)
 
 
 def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
@@ -165,8 +196,8 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
     """Load ImageNet weights into `features`, in place, all or nothing.
 
     `weights` is "hub" for the public ones (downloaded once, then read from the Hub's cache), "none" to stay random, or
-    a .safetensors, .pth or .pt file with torchvision's or timm's names. Half precision becomes the dtype of `features`.
-    Only tensors are read from a pickle, never code.
+    a .safetensors, .pth, .pt or .bin file with torchvision's or timm's names. Half precision becomes the dtype of
+    `features`. Only tensors are read from a pickle, never code.
 
     Raises:
         ValueError: if no public weights exist, or if the file is of another kind or network; keys are listed.
@@ -179,19 +210,9 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
     classifier = NETWORKS[backbone.name].classifier
     tensors = {key: value for key, value in _read(path).items() if not key.startswith(classifier)}
 
-    expected = features.body.state_dict()
-    missing = [key for key in expected if key not in tensors and not key.endswith(COUNTER)]
-    unexpected = [key for key in tensors if key not in expected and not key.endswith(COUNTER)]
-    misshaped = [
-        f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in tensors and tensors[key].shape != value.shape
-    ]
-    if missing or unexpected or misshaped:
-        raise ValueError(
-            f"{path} does not fit {backbone.name} with the {backbone.stem} stem; missing: {_listed(missing)}; "
-            f"unexpected: {_listed(unexpected)}; of another shape: {_listed(misshaped)}"
-        )
+    expected = {key: shape for key, shape in shapes(features.body.state_dict()).items() if not key.endswith(COUNTER)}
+    given = {key: shape for key, shape in shapes(tensors).items() if not key.endswith(COUNTER)}
+    refuse_misfits(f"{path} does not fit {backbone.name} with the {backbone.stem} stem", expected, given)
     features.body.load_state_dict(tensors, strict=False)  # only counters can still differ
 
 
@@ -201,12 +222,6 @@ def _unknown(what: str, given: object, allowed: Iterable[object]) -> str:
     closest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.4)
     suggestion = f"; did you mean {closest[0]!r}?" if closest else ""
     return f"there is no {what} {given!r}, only {', '.join(names)}{suggestion}"
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    """Return the names in one line, cut after `most` of them."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) + rest) or "none"
 
 
 def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
@@ -239,24 +254,8 @@ def _download(backbone: Backbone) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name, without the wrappings of training scripts."""
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise ValueError(f"weights are 'hub', 'none' or a .safetensors, .pth or .pt file, got {str(path)!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file of weights {path}")
-    content: Any
-    if path.suffix == ".safetensors":
-        content = safetensors.torch.load_file(path)
-    else:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path} is damaged or holds more than tensors, which could run code and is not loaded; "
-                f"save its state dict alone, best as .safetensors"
-            ) from error
-    for wrapping in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapping), dict):
-            content = content[wrapping]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} is not a state dict: a dict of tensors, alone or under 'state_dict' or 'model'")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    if not path.name.endswith(WEIGHTS):
+        raise ValueError(
+            f"weights are 'hub', 'none' or a {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file, got {str(path)!r}"
+        )
+    return read_weights(path)

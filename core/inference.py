@@ -2,7 +2,7 @@
 
 image     3 h w            normalised, so that 0 is the mean colour
 windows   b 3 h w          what the network sees at once
-answers   b k h w          probabilities, or exp(scores), of each window, mirrored images merged in
+answers   b k h w          probabilities, scores or exp(scores) of each window, mirrored images merged in
 returned  k h w            merged over windows and scales, at the image's own size; argmax over k is the labels
 """
 
@@ -37,8 +37,10 @@ def infer(
     their mean counts.
 
     With merge "softmax" the result is the mean of the probabilities over mirrored images, windows and scales, in
-    float32. With merge "exp" it is the mean over windows and scales of exp(scores + mirrored scores), or exp(scores)
-    without flip, which is not normalised; it is float64, finite for sums of up to 700.
+    float32. With merge "scores" the scores are averaged over mirrored images and windows, and the probabilities that
+    follow, at the image's own size, over scales. With merge "exp" it is the mean over windows and scales of
+    exp(scores + mirrored scores), or exp(scores) without flip, which is not normalised; it is float64, finite for sums
+    of up to 700.
 
     Unlike the released code of DANet, which truncates the last window of a row or column at the border and pads it
     with the mean colour, the last window is shifted inside, so that it sees the image only.
@@ -56,6 +58,8 @@ def infer(
         size = scaled_size(*own, protocol.edge, protocol.base, scale, protocol.limit)
         seen = _resize(image, (round_up(size[0], protocol.multiple), round_up(size[1], protocol.multiple)), network)
         answer = _resize(_slide(network, seen, protocol, windows_at_once), own, network)
+        if protocol.merge == "scores":
+            answer = answer.softmax(dim=0)
         total = answer if total is None else total + answer
     assert total is not None  # a protocol has at least one scale
     return total / len(protocol.scales)
@@ -101,14 +105,14 @@ def _slide(
 
 
 def _answers(network: nn.Module, windows: Float[Tensor, "b 3 h w"], protocol: Protocol) -> Float[Tensor, "b k h w"]:
-    """Answer a batch of windows: probabilities in float32, or exp(scores) in float64, with the mirrored ones merged."""
+    """Answer a batch of windows: probabilities or scores in float32, exp(scores) in float64, mirrored ones merged."""
     scores = [_scores(network, windows)]
     if protocol.flip:
         scores.append(_scores(network, windows.flip(-1)).flip(-1))
     if protocol.merge == "exp":
         return sum(scores[1:], scores[0]).double().exp()
-    probabilities = [each.softmax(dim=1) for each in scores]
-    return sum(probabilities[1:], probabilities[0]) / len(probabilities)
+    answers = scores if protocol.merge == "scores" else [each.softmax(dim=1) for each in scores]
+    return sum(answers[1:], answers[0]) / len(answers)
 
 
 def _scores(network: nn.Module, windows: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:

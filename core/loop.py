@@ -73,7 +73,7 @@ def train(training: Training[Architecture]) -> Score:
     tested = plain if average is None else cast(Network, average.module)
 
     # ---- batches
-    samples = TrainingSamples(training.train, recipe.augmentation, plain.normalisation, run.seed)
+    samples = TrainingSamples(training.train, recipe.augmentation, plain.normalisation, run.seed, run.cache)
     order = Order(
         len(samples),
         optimisation.batch,
@@ -157,11 +157,20 @@ def _next(
 def _line(
     window: dict[str, Tensor], done: int, logged: int, rate: float, network: nn.Module, accelerator: Accelerator
 ) -> dict[str, Any]:
-    """The means of the loss terms since the last line, over all processes, and the learned scalars of the network."""
+    """The means of the loss terms since the last line, and the learned scalars of the network.
+
+    And what it observed of itself in the last step: its buffers that are one floating number. Terms and observations
+    are means over all processes.
+    """
     means = accelerator.reduce(torch.stack(list(window.values())) / (done - logged), "mean").tolist()
     terms = dict(zip(window, means, strict=True))
     scalars = {name: value.item() for name, value in network.named_parameters() if value.ndim == 0}
-    return {"step": done, "loss": sum(means), "terms": terms, "learning_rate": rate, "scalars": scalars}
+    line = {"step": done, "loss": sum(means), "terms": terms, "learning_rate": rate, "scalars": scalars}
+    buffers = {name: value for name, value in network.named_buffers() if value.ndim == 0 and value.is_floating_point()}
+    if buffers:
+        observed = accelerator.reduce(torch.stack(list(buffers.values())), "mean").tolist()
+        line["observed"] = dict(zip(buffers, observed, strict=True))
+    return line
 
 
 def _refuse_nonfinite(line: dict[str, Any], logged: int, training: Training[Architecture]) -> None:
@@ -224,6 +233,7 @@ def _save(
             "step": step,
             "seconds": seconds,
             "recipe": to_json(training.recipe),
+            "changed": to_json(training.changed),
             "images": len(training.train),
             "seed": training.run.seed,
             "accumulate": training.run.accumulate,

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from core import backbones, checkpoint, datasets, machine
 from core.datasets import Pairs
-from core.network import About, Network
+from core.network import About, Network, load_matching
 from core.recipe import Architecture, Recipe, Run, differences, to_json
+from core.submission import without_labels
 
 STATE = "state.pt"
 SCORE = "score.json"
@@ -75,20 +76,49 @@ def prepare(
     machine.seed_everything(run.seed)
     network = build(recipe.data.num_classes, recipe.architecture)
     if state is None:
-        weights = run.backbone_weights or recipe.backbone_weights
         with accelerator.main_process_first():
-            backbones.load_weights(network.backbone, _backbone_of(recipe.architecture), weights)
+            changed = differences(published, recipe) | _begin(network, recipe, run, accelerator)
     else:
+        changed = {name: (old, new) for name, (old, new) in state["changed"].items()}
         network.load_state_dict(state["network"])
 
     for pairs in {id(pairs): pairs for pairs in (train, validation, test)}.values():
         part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
         datasets.check(pairs, part, quiet=not accelerator.is_main_process)
 
-    changed = differences(published, recipe)
     network.about = About(train.classes, recipe.protocol, to_json(recipe), changed, machine.commit())
     folder = run.to / recipe.name
     return Training(recipe, run, changed, accelerator, folder, train, validation, test, network, loss, steps, state)
+
+
+def _begin(
+    network: Network, recipe: Recipe[Architecture], run: Run, accelerator: Accelerator
+) -> dict[str, tuple[Any, Any]]:
+    """Load what an untrained network begins with; return what of it is not as the recipe says."""
+    if recipe.starts_from is None and run.starts_from is None:
+        weights = run.backbone_weights or recipe.backbone_weights
+        backbones.load_weights(network.backbone, _backbone_of(recipe.architecture), weights)
+        return {}
+    if run.backbone_weights is not None:
+        raise ValueError(
+            f"a run begins either with trained weights ({run.starts_from or recipe.starts_from}) or with those of its "
+            f"backbone ({run.backbone_weights}); leave out --backbone-weights, or choose a recipe of one stage"
+        )
+    where = run.starts_from or str(run.to / str(recipe.starts_from))
+    if run.starts_from is None and not Path(where).is_dir():
+        raise ValueError(
+            f"{recipe.name!r} begins with the weights of {recipe.starts_from!r}, but there is no {where}; train "
+            f"{recipe.starts_from!r} first, or pass --starts-from with a run folder or the org/name of a repository"
+        )
+    first = type(network).from_pretrained(where)
+    dropped = load_matching(network, first.state_dict())
+    if dropped:
+        accelerator.print(f"left out of {where}, for another number of classes: {', '.join(dropped)}")
+    about = first.about
+    trained = about.recipe.get("name", where) if about is not None else where
+    if about is not None and about.changed:
+        trained = f"{trained}, changed"
+    return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}
 
 
 def _backbone_of(architecture: Any) -> backbones.Backbone:
@@ -101,6 +131,13 @@ def _open(
     """Open the three splits, each once, and settle the number of classes."""
     data = recipe.data
     opened = {split: datasets.read(data.name, run.data, split) for split in {data.train, data.validation, data.test}}
+    for split, pairs in opened.items():
+        if without_labels(data.name, split, pairs):
+            raise ValueError(
+                f"the labels of {data.name!r}, {split}, are not public, so nothing can be trained or measured on it; "
+                "choose other splits (--recipe.data.train, --recipe.data.validation, --recipe.data.test), and export "
+                "the predictions for its server afterwards with evaluate.py --submit DIR"
+            )
     found = len(opened[data.train].classes)
     if found != data.num_classes:
         if data.name == published.data.name and data.num_classes == published.data.num_classes:
@@ -120,7 +157,7 @@ def _resumable(folder: Path, recipe: Recipe[Architecture], run: Run, images: int
         return None
     state = checkpoint.load_state(folder / STATE)
     now = {"recipe": to_json(recipe), "images": images, "seed": run.seed, "accumulate": run.accumulate}
-    if not now.keys() <= state.keys():
+    if not {*now, "changed"} <= state.keys():
         raise ValueError(
             f"{folder / STATE} was not written by this training loop; pass --restart to set the folder aside, or "
             "another --to"

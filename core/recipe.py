@@ -179,8 +179,9 @@ class Protocol:
     `multiple`, which changes the proportions by less than that many pixels. With `crop`, a
     `crop` x `crop` window slides over it in steps of `stride`, the last one shifted inside; without, the whole image
     is one window. `flip` adds the mirrored image. `merge` says how several answers become one: "softmax" averages
-    probabilities; "exp" averages exp(scores + mirrored scores), which weighs confident windows more, as the released
-    code of DANet and its relatives does.
+    probabilities; "scores" averages the scores of windows, as mmsegmentation does; "exp" averages
+    exp(scores + mirrored scores), which weighs confident windows more, as the released code of DANet and its relatives
+    does.
     """
 
     crop: int | None = None
@@ -189,7 +190,7 @@ class Protocol:
     edge: Edge = "long"
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    merge: Literal["softmax", "exp"] = "softmax"
+    merge: Literal["softmax", "scores", "exp"] = "softmax"
     limit: int | None = None
     multiple: int = 1
 
@@ -216,7 +217,8 @@ class Protocol:
 class Recipe(Generic[Architecture]):
     """One row of a paper: what is trained, on what, how, how it is tested, and the number it must reach.
 
-    `same_weights_as` names the recipe that trains the weights of a row that only tests them harder.
+    `same_weights_as` names the recipe that trains the weights of a row that only tests them harder. `starts_from` names
+    the recipe whose trained weights this one begins with, in place of the backbone's: the second of two stages.
     """
 
     name: tyro.conf.Fixed[str]
@@ -229,6 +231,7 @@ class Recipe(Generic[Architecture]):
     reported: tyro.conf.Fixed[tuple[Reported, ...]] = ()
     backbone_weights: tyro.conf.Fixed[Literal["hub", "none"]] = "hub"
     same_weights_as: tyro.conf.Fixed[str | None] = None
+    starts_from: tyro.conf.Fixed[str | None] = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,21 @@ class Run:
         tyro.conf.arg(
             aliases=["--backbone-weights"],
             help="hub, none, or a .safetensors / .pth file with torchvision's or timm's keys; None: as the recipe says",
+        ),
+    ] = None
+    starts_from: Annotated[
+        str | None,
+        tyro.conf.arg(
+            aliases=["--starts-from"],
+            help="run folder or org/name of the weights to begin with; None: the run folder of the recipe's first "
+            "stage, if it has one",
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="folder for decoded training images and labels, 4 bytes a pixel, filled in the first epoch; None: "
+            "decode at each look"
         ),
     ] = None
     restart: Annotated[

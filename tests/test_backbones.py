@@ -10,6 +10,7 @@ from typing import get_args
 import huggingface_hub
 import jaxtyping
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -142,8 +143,15 @@ def test_multi_grid_changes_c4_alone_and_in_both_convolutions_of_a_basic_block(i
     assert dilations == [(4, 4), (4, 4), (8, 8), (8, 8)]
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize(("name", "stem"), [(name, stem) for name, row in NETWORKS.items() for stem in row.stems])
+@pytest.mark.parametrize(
+    ("name", "stem", "output_stride"),
+    [
+        (name, stem, output_stride)
+        for name, row in NETWORKS.items()
+        for stem in row.stems
+        for output_stride in row.output_strides
+    ],
+)
 def test_channels_and_strides_are_those_of_the_maps(name, stem, output_stride):
     with torch.device("meta"):
         features = build(Backbone(name, stem, output_stride))
@@ -167,10 +175,33 @@ def test_channels_and_strides_are_those_of_the_maps(name, stem, output_stride):
         ("resnet50", "deep32", 23_527_264),
         ("resnet50", "deep64", 23_631_808),
         ("resnet101", "deep64", 42_623_936),
+        ("hrnet_w48", "plain", 65_325_120),
     ],
 )
 def test_parameter_counts(name, stem, count):
-    assert parameters(Backbone(name, stem)) == count
+    assert parameters(Backbone(name, stem, 32)) == count
+
+
+@pytest.mark.parametrize("size", [(33, 70), (64, 96)])
+def test_sides_that_must_be_divisible_are_padded_and_the_maps_cut(size, image):
+    torch.manual_seed(5)
+    tiny = with_statistics(build(Backbone("resnet10_tiny", output_stride=32))).eval()
+    padding = Features(tiny.body, tiny.channels, tiny.strides, multiple=32)
+    picture = image[..., :32, :70].repeat(1, 1, 2, 2)[..., : size[0], : size[1]]
+    whole = torch.zeros(1, 3, 64, 96)
+    whole[..., : size[0], : size[1]] = picture
+    with torch.inference_mode():
+        for ours, theirs, stride in zip(padding(picture), tiny.body(whole), (4, 8, 16, 32), strict=True):
+            assert torch.equal(ours, theirs[..., : -(-size[0] // stride), : -(-size[1] // stride)])
+
+
+def test_an_hrnet_has_the_keys_of_its_classifier_without_the_classification_modules():
+    with torch.device("meta"):
+        classifier = timm.create_model("hrnet_w48").state_dict()
+        ours = build(Backbone("hrnet_w48", output_stride=32)).body.state_dict()
+    prefixes = NETWORKS["hrnet_w48"].classifier
+    assert {key for key in classifier if not key.startswith(prefixes)} == set(ours)
+    assert all(any(key.startswith(prefix) for key in classifier) for prefix in prefixes)
 
 
 @pytest.mark.parametrize(("stem", "widths"), [("deep32", [32, 32, 64]), ("deep64", [64, 64, 128])])
@@ -345,7 +376,9 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file of weights"):
         load_weights(build(TINY), TINY, tmp_path / "absent.pth")
-    with pytest.raises(ValueError, match=r"'hub', 'none' or a \.safetensors, \.pth or \.pt file, got 'imagenet'"):
+    with pytest.raises(
+        ValueError, match=r"'hub', 'none' or a \.safetensors, \.pth, \.pt, \.bin or \.pth\.tar file, got 'imagenet'"
+    ):
         load_weights(build(TINY), TINY, "imagenet")
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="not a state dict"):

@@ -6,10 +6,23 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from hostile import Hostile
 
-from core.checkpoint import Metrics, load_state, read_json, save_state, write_json, written_aside
+from core.checkpoint import (
+    Metrics,
+    load_state,
+    read_json,
+    read_shapes,
+    read_weights,
+    refuse_misfits,
+    save_state,
+    write_json,
+    written_aside,
+)
 
 STATE = {"weights": torch.arange(2000.0).reshape(40, 50), "step": 3, "recipe": {"name": "x", "scales": [0.5, 1.0]}}
 
@@ -79,16 +92,6 @@ def test_a_file_that_is_not_a_dict_is_refused(tmp_path: Path) -> None:
         load_state(tmp_path / "state.pt")
 
 
-class Hostile:
-    """Unpickled, it would make a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.folder),)
-
-
 @pytest.mark.parametrize("archive", [True, False])
 def test_nothing_in_a_state_is_executed(tmp_path: Path, archive: bool) -> None:
     """A checkpoint from a stranger is a program, unless it is read as tensors only."""
@@ -106,6 +109,78 @@ def test_nothing_in_a_state_is_executed(tmp_path: Path, archive: bool) -> None:
 
     pickle.loads(path.read_bytes())
     assert made.is_dir()  # it was a working attack
+
+
+TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+
+
+def save_weights(path: Path, content: Any = TENSORS) -> Path:
+    (safetensors.torch.save_file if path.suffix == ".safetensors" else torch.save)(content, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt", "w.bin", "w.pth.tar"])
+def test_weights_are_read_from_every_kind_of_file(tmp_path: Path, name: str) -> None:
+    tensors = read_weights(save_weights(tmp_path / name))
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(value, TENSORS[key]) for key, value in tensors.items())
+
+
+@pytest.mark.parametrize("wrapping", ["state_dict", "model"])
+def test_the_wrappings_of_training_scripts_are_taken_off(tmp_path: Path, wrapping: str) -> None:
+    content = {
+        "epoch": 3,
+        "best": np.float64(0.5),
+        wrapping: {f"module.{key}": value for key, value in TENSORS.items()},
+    }
+    assert read_weights(save_weights(tmp_path / "w.pth", content)).keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, -5])
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_that_were_cut_off_are_refused(tmp_path: Path, name: str, kept: int) -> None:
+    path = save_weights(tmp_path / name)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"{name} is damaged, cut off, or holds more than tensors"):
+        read_weights(path)
+    with pytest.raises(ValueError, match=rf"{name} is damaged or cut off"):
+        read_shapes(path)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w.pth.tar", "w.safetensors"])
+@pytest.mark.parametrize("archive", [True, False])
+def test_nothing_in_weights_is_executed(tmp_path: Path, name: str, archive: bool) -> None:
+    path, made = tmp_path / name, tmp_path / "made"
+    torch.save({**TENSORS, "hostile": Hostile(made)}, path, _use_new_zipfile_serialization=archive)
+    with pytest.raises(ValueError, match="which could run code and is not loaded"):
+        read_weights(path)
+    with pytest.raises(ValueError, match="is damaged or cut off"):
+        read_shapes(path)
+    assert not made.exists()
+
+
+def test_what_are_no_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"weights are a \.safetensors, .* file, got '.*w\.zip'"):
+        read_weights(tmp_path / "w.zip")
+    with pytest.raises(FileNotFoundError, match=r"no file of weights .*w\.pth"):
+        read_weights(tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="is not a state dict: a dict of tensors"):
+        read_weights(save_weights(tmp_path / "w.pth", {"a": 1}))
+
+
+def test_shapes_are_read_without_the_tensors(tmp_path: Path) -> None:
+    assert read_shapes(save_weights(tmp_path / "w.safetensors")) == {"a.weight": (2, 3), "a.bias": (2,)}
+
+
+def test_all_that_does_not_fit_is_listed() -> None:
+    expected: dict[str, tuple[int, ...]] = {"a": (2,), "b": (3, 3), **{f"n{number}": () for number in range(10)}}
+    refuse_misfits("A does not fit B", expected, dict(expected))
+    with pytest.raises(ValueError, match="A does not fit B; ") as caught:
+        refuse_misfits("A does not fit B", expected, {"a": (2,), "b": (3,), "c": ()})
+    assert str(caught.value) == (
+        "A does not fit B; missing: n0, n1, n2, n3, n4, n5, n6, n7 and 2 more; unexpected: c; "
+        "of another shape: b (3,) instead of (3, 3)"
+    )
 
 
 LINES: list[dict[str, Any]] = [

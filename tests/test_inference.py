@@ -13,7 +13,7 @@ from core.inference import infer, positions
 from core.recipe import Protocol
 from core.sizes import scaled_size
 
-Merge = Literal["softmax", "exp"]
+Merge = Literal["softmax", "scores", "exp"]
 
 SIZES = [(40, 64), (41, 63), (17, 90), (24, 24), (10, 13), (24, 70), (1, 1)]
 
@@ -86,7 +86,7 @@ def test_scaled_size_keeps_the_proportion() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("merge", ["softmax", "exp"])
+@pytest.mark.parametrize("merge", ["softmax", "scores", "exp"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_windows_of_a_pointwise_network_equal_the_whole_image(size: tuple[int, int], merge: Merge, flip: bool) -> None:
     network, image = Convolution(1), photograph(*size)
@@ -95,8 +95,8 @@ def test_windows_of_a_pointwise_network_equal_the_whole_image(size: tuple[int, i
     assert slid.shape == (5, *size)
     assert network.seen[-1][-2:] == (24, 24)
     # exp turns the absolute rounding of float32 scores into a relative one, about as many times larger as they are
-    torch.testing.assert_close(slid, whole, atol=1e-6, rtol=1e-6 if merge == "softmax" else 1e-5)
-    if merge == "softmax":
+    torch.testing.assert_close(slid, whole, atol=1e-6, rtol=1e-5 if merge == "exp" else 1e-6)
+    if merge != "exp":
         torch.testing.assert_close(whole.sum(dim=0), torch.ones(size))
 
 
@@ -116,14 +116,17 @@ def test_sides_are_limited_and_rounded_up(protocol: Protocol, seen: tuple[int, i
     assert scores.shape == (5, 20, 50)
 
 
-def test_overlapping_windows_are_averaged_by_count() -> None:
+@pytest.mark.parametrize("merge", ["softmax", "scores"])
+def test_overlapping_windows_are_averaged_by_count(merge: Merge) -> None:
     network, image = Convolution(3), photograph(8, 20)
-    slid = infer(network, image, Protocol(crop=8, stride=5))
+    slid = infer(network, image, Protocol(crop=8, stride=5, merge=merge))
     total, count = torch.zeros(5, 8, 20), torch.zeros(20)
     for x in (0, 5, 10, 12):
-        total[:, :, x : x + 8] += network(image[None, :, :, x : x + 8]).scores[0].softmax(dim=0)
+        scores = network(image[None, :, :, x : x + 8]).scores[0]
+        total[:, :, x : x + 8] += scores.softmax(dim=0) if merge == "softmax" else scores
         count[x : x + 8] += 1
-    torch.testing.assert_close(slid, total / count)
+    expected = total / count if merge == "softmax" else (total / count).softmax(dim=0)
+    torch.testing.assert_close(slid, expected)
 
 
 def test_small_images_are_padded_at_the_right_and_bottom_with_zeros() -> None:
@@ -134,7 +137,7 @@ def test_small_images_are_padded_at_the_right_and_bottom_with_zeros() -> None:
     torch.testing.assert_close(infer(network, image, Protocol(crop=24, stride=16)), expected)
 
 
-@pytest.mark.parametrize("merge", ["softmax", "exp"])
+@pytest.mark.parametrize("merge", ["softmax", "scores", "exp"])
 def test_how_many_windows_at_once_changes_nothing(merge: Merge) -> None:
     network, image = Convolution(3), photograph(61, 83)
     protocol = Protocol(crop=24, stride=16, scales=(0.75, 1.0), flip=True, merge=merge)
@@ -144,7 +147,7 @@ def test_how_many_windows_at_once_changes_nothing(merge: Merge) -> None:
         torch.testing.assert_close(result, results[0], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("merge", ["softmax", "exp"])
+@pytest.mark.parametrize("merge", ["softmax", "scores", "exp"])
 def test_flip_changes_nothing_for_an_equivariant_network_only(merge: Merge) -> None:
     image = photograph(31, 44)
     for symmetric in (True, False):

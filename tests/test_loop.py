@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from core import checkpoint, machine
-from core.datasets import SCENES
+from core.datasets import SCENES, Pairs
 from core.evaluation import evaluate
 from core.loop import train
 from core.recipe import Augmentation, Protocol, Recipe
@@ -363,6 +363,52 @@ def test_a_row_that_has_no_weights_of_its_own_is_refused(tmp_path: Path) -> None
     assert not to.exists()
 
 
+def test_a_second_stage_begins_with_the_weights_of_the_first(tmp_path: Path) -> None:
+    train(begin(tmp_path, recipe(length=2)))
+    second = dataclasses.replace(recipe(length=2), name="second", starts_from=NAME)
+    training = begin(tmp_path, second)
+    trained = safetensors.torch.load_file(tmp_path / NAME / "model.safetensors")
+    assert differing(dict(training.network.state_dict()), trained) == []
+    assert training.changed == {}
+    train(training)
+    assert begin(tmp_path, second).changed == {}  # resumed: its own weights, whatever became of the first stage
+
+
+def test_weights_that_the_recipe_does_not_name_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tiny.Tiny(7)
+    other.save_pretrained(tmp_path / "other")
+    second = dataclasses.replace(recipe(length=2), starts_from="first")
+    training = begin(tmp_path, second, starts_from=str(tmp_path / "other"))
+    assert training.changed == {"starts_from": ("first", str(tmp_path / "other"))}
+    assert torch.equal(training.network.backbone.body.convolve.weight, other.backbone.body.convolve.weight)
+    assert "for another number of classes: classify.weight, classify.bias" in capsys.readouterr().out
+    train(training)
+    assert begin(tmp_path, second, starts_from=str(tmp_path / "other")).changed == training.changed  # resumed
+    about = tiny.Tiny.from_pretrained(tmp_path / NAME).about
+    assert about is not None
+    assert about.changed == {"starts_from": ["first", str(tmp_path / "other")]}
+
+
+def test_a_second_stage_without_a_first_is_refused(tmp_path: Path) -> None:
+    second = dataclasses.replace(recipe(), starts_from="first")
+    refused(tmp_path, "begins with the weights of 'first', but there is no .*first; train 'first' first, or", second)
+    both = {"starts_from": "somewhere", "backbone_weights": "none"}
+    refused(
+        tmp_path, r"trained weights \(somewhere\) or with those of its backbone \(none\); leave out", second, **both
+    )
+
+
+def test_a_split_without_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlabelled(split: str) -> Pairs:
+        whole = usual(split)
+        return whole if split != "test" else dataclasses.replace(whole, rows=whole.rows.remove_columns("labels"))
+
+    usual = tiny.pairs
+    monkeypatch.setattr(tiny, "pairs", unlabelled)
+    refused(tmp_path / "absent", "the labels of 'scenes', test, are not public.*--recipe.data.test.*--submit DIR")
+    assert not (tmp_path / "absent").exists()
+
+
 def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """accelerate leaves out what it cannot import and says nothing."""
     monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TENSORBOARD])
@@ -471,7 +517,7 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     training = begin(tmp_path, what, danet_loss, published=RECIPES[DEMO], build=DANet, log_every=2, save_every=100)
     score = train(training)
     folder = tmp_path / DEMO
-    names = {"README.md", "config.json", "model.safetensors", "state.pt"}
+    names = {"README.md", "config.json", "model.safetensors", "fingerprint.json", "state.pt"}
     assert set(tree(folder)) == names | {"metrics.jsonl", "score.json", "curves.png", "predictions.png"}
     for picture in ("curves.png", "predictions.png"):
         with Image.open(folder / picture) as opened:

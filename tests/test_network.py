@@ -1,17 +1,27 @@
 """Loading, saving and the prediction for one picture, as a user meets them."""
 
+import json
+import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from hostile import Hostile
 from PIL import Image
 
+from core import backbones
 from core.backbones import Backbone
 from core.classes import Classes
-from core.network import About
+from core.network import About, load_matching
 from core.recipe import Protocol
+from core.transforms import Normalisation
 from papers.danet.model import Architecture, DANet
+from papers.pdanet.model import PDANet
 
 NAMES = ("sky", "road", "car")
 
@@ -56,6 +66,46 @@ def test_predict_leaves_the_mode_alone() -> None:
     assert made.classify.training
 
 
+def test_a_failure_leaves_the_mode_alone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network().train()
+    monkeypatch.setattr(made, "forward", lambda image: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        made.predict(photo())
+    assert made.training
+
+
+@pytest.mark.parametrize("merge", ["softmax", "exp"])
+def test_probabilities_sum_to_one_however_scores_were_merged(merge: Any) -> None:
+    answer = network().predict(photo(), Protocol(flip=True, merge=merge))
+    assert answer.probabilities.dtype == torch.float32
+    torch.testing.assert_close(answer.probabilities.sum(0), torch.ones(40, 57))
+    assert torch.equal(answer.probabilities.argmax(0), answer.labels.long())
+    if merge == "softmax":
+        torch.testing.assert_close(answer.probabilities, answer.scores)
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    image = photo()
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    image.save(tmp_path / "photo.png", exif=exif)
+    turned = network().predict(image.transpose(Image.Transpose.ROTATE_270))
+    answer = network().predict(tmp_path / "photo.png")
+    assert answer.image.size == (40, 57)
+    assert torch.equal(answer.scores, turned.scores)
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path, no_type_checks: None) -> None:
+    for tensor in (torch.rand(3, 8, 8), torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(3, 0, 8).byte()):
+        with pytest.raises(ValueError, match=r"takes an 8-bit RGB tensor of size 3 h w .* got torch"):
+            network().predict(tensor)
+    (tmp_path / "photo.png").write_text("no picture")
+    with pytest.raises(OSError, match=r"photo\.png"):
+        network().predict(tmp_path / "photo.png")
+    with pytest.raises(OSError, match=r"absent\.png"):
+        network().predict(tmp_path / "absent.png")
+
+
 def test_a_grey_picture_is_predicted_too() -> None:
     assert network().predict(photo().convert("L")).labels.shape == (40, 57)
 
@@ -79,6 +129,283 @@ def test_what_a_checkpoint_says_of_itself_survives(tmp_path: Path) -> None:
     assert "More Information Needed" not in card
 
 
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    network().save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the configuration in a folder."""
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def reshape(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the weights in a folder."""
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    change(tensors)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+def test_a_configuration_says_what_the_network_is(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    assert config["architectures"] == ["DANet"]
+    assert config["num_classes"] == 3
+    assert config["architecture"]["backbone"]["name"] == "resnet10_tiny"
+    assert config["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert config["about"]["classes"]["names"] == list(NAMES)
+    assert len(config["about"]["classes"]["palette"]) == 3
+    assert config["about"]["recipe"] == {"name": "mine"}
+    assert (config["about"]["changed"], config["about"]["commit"]) == ({}, "abc")
+
+
+def test_another_normalisation_comes_back(tmp_path: Path) -> None:
+    made = network()
+    made.normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    made.save_pretrained(tmp_path)
+    again = DANet.from_pretrained(tmp_path, verify=True)
+    assert again.normalisation == made.normalisation
+    assert torch.equal(again.predict(photo()).scores, made.predict(photo()).scores)
+
+
+def test_a_fingerprint_tells_other_weights(saved: Path) -> None:
+    assert isinstance(DANet.from_pretrained(saved, verify=True), DANet)
+    stored = json.loads((saved / "fingerprint.json").read_text())
+    assert np.array(stored["scores"]).shape == (4, 3)
+    reshape(saved, lambda tensors: tensors["backbone.body.conv1.0.weight"].mul_(1.1))
+    DANet.from_pretrained(saved)
+    with pytest.raises(ValueError, match=r"saved does not compute what its fingerprint says: scores differ by"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+def test_a_fingerprint_tells_another_normalisation(saved: Path) -> None:
+    edit(saved, lambda config: config["normalisation"].update(mean=[0.0, 0.0, 0.0]))
+    with pytest.raises(ValueError, match="does not compute what its fingerprint says"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+def test_a_fingerprint_is_needed_to_verify(saved: Path) -> None:
+    (saved / "fingerprint.json").unlink()
+    DANet.from_pretrained(saved)
+    with pytest.raises(ValueError, match=r"saved has no fingerprint\.json"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+@pytest.mark.parametrize("content", ["", '{"inp', "[]", '{"scores": [["high"]]}', '{"scores": [[1.0, 2.0]]}'])
+def test_a_damaged_fingerprint_is_said(saved: Path, content: str) -> None:
+    (saved / "fingerprint.json").write_text(content)
+    with pytest.raises(ValueError, match=r"fingerprint\.json is no fingerprint, it is damaged or cut off"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+def test_a_fingerprint_of_another_input_is_not_compared(saved: Path) -> None:
+    stored = json.loads((saved / "fingerprint.json").read_text())
+    stored["input"]["seed"] = 1
+    (saved / "fingerprint.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="does not compute what its fingerprint says"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+def test_a_fingerprint_does_not_depend_on_the_mode(tmp_path: Path) -> None:
+    network().train().save_pretrained(tmp_path / "train")
+    network().eval().save_pretrained(tmp_path / "eval")
+    one, other = ((tmp_path / mode / "fingerprint.json").read_bytes() for mode in ("train", "eval"))
+    assert one == other
+
+
+def test_loading_is_strict_and_lists_what_does_not_fit(saved: Path) -> None:
+    """The mixin's own default leaves random weights in silence."""
+
+    def change(tensors: dict[str, Any]) -> None:
+        tensors["renamed"] = tensors.pop("position.attend.alpha")
+        tensors["channel.attend.beta"] = torch.zeros(1)
+
+    reshape(saved, change)
+    with pytest.raises(ValueError, match=r"does not fit the DANet of its config\.json") as caught:
+        DANet.from_pretrained(saved)
+    for part in (
+        "missing: position.attend.alpha;",
+        "unexpected: renamed;",
+        "of another shape: channel.attend.beta (1,) instead of ()",
+    ):
+        assert part in str(caught.value)
+
+
+CLASSIFIERS = [
+    f"{name}.{last}"
+    for name in ("classify", "classify_position", "classify_channel")
+    for last in ("1.weight", "1.bias")
+]
+
+
+def test_another_number_of_classes_leaves_the_classifiers_out_by_name(saved: Path) -> None:
+    with pytest.warns(
+        UserWarning, match="is for 3 classes, not 5: its classifiers are left out and stay random"
+    ) as said:
+        loaded = DANet.from_pretrained(saved, num_classes=5)
+    state, stored = loaded.state_dict(), safetensors.torch.load_file(saved / "model.safetensors")
+    for name, value in state.items():
+        assert (name in str(said[0].message)) == (name in CLASSIFIERS)
+        assert (value.shape == stored[name].shape) == (name not in CLASSIFIERS)
+        assert name in CLASSIFIERS or torch.equal(value, stored[name])
+    assert (loaded.num_classes, loaded.about) == (5, None)
+    assert DANet.from_pretrained(saved, num_classes=3).about == network().about
+
+
+def test_weights_of_a_configuration_with_other_classes_are_refused(saved: Path) -> None:
+    """Leaving classifiers out is for those who ask for it."""
+    edit(saved, lambda config: config.update(num_classes=5, about=None))
+    with pytest.raises(ValueError, match=r"of another shape: classify\.1\.weight \(3, "):
+        DANet.from_pretrained(saved)
+
+
+def test_classes_that_are_not_those_of_the_scores_are_refused(saved: Path) -> None:
+    edit(saved, lambda config: config["about"]["classes"].update(names=["a", "b"], palette=[[0, 0, 0], [1, 1, 1]]))
+    with pytest.raises(ValueError, match="names 2 classes for 3 scores"):
+        DANet.from_pretrained(saved)
+
+
+def test_matching_weights_load_without_foreign_classifiers() -> None:
+    torch.manual_seed(1)
+    made, five = network(), DANet(5, Architecture(Backbone("resnet10_tiny")))
+    before = {name: value.clone() for name, value in five.state_dict().items()}
+    assert sorted(load_matching(five, made.state_dict())) == sorted(CLASSIFIERS)
+    for name, value in five.state_dict().items():
+        assert torch.equal(value, before[name] if name in CLASSIFIERS else made.state_dict()[name])
+
+    three = DANet(3, Architecture(Backbone("resnet10_tiny")))
+    assert load_matching(three, made.state_dict()) == ()
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in three.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("classify.1.bias", (3,), "of another shape: classify.1.weight (5, 24, 1, 1) instead of (3, 24, 1, 1)"),
+        ("classify.1.bias", None, "missing: classify.1.bias;"),
+        ("position.attend.alpha", (1,), "of another shape: position.attend.alpha (1,) instead of ()"),
+    ],
+)
+def test_all_else_must_match(name: str, shape: tuple[int, ...] | None, words: str) -> None:
+    """Also a checkpoint in which only some classifiers are of another number of classes is a broken one."""
+    state = {**DANet(5, Architecture(Backbone("resnet10_tiny"))).state_dict()}
+    state.pop(name)
+    if shape is not None:
+        state[name] = torch.zeros(shape)
+    made = network()
+    before = {key: value.clone() for key, value in made.state_dict().items()}
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load_matching(made, state)
+    assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
+
+
+def test_a_folder_of_another_network_is_refused(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds a network of the class DANet, not PDANet; hub\.from_pretrained"):
+        PDANet.from_pretrained(saved)
+
+
+class Derived(DANet):
+    """A network with the weights of another."""
+
+
+def test_what_is_derived_from_a_network_has_its_weights(saved: Path) -> None:
+    assert isinstance(Derived.from_pretrained(saved), Derived)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_folder_without_a_file_is_refused(saved: Path, file: str) -> None:
+    (saved / file).unlink()
+    with pytest.raises(ValueError, match=rf"saved has no {file}; give a folder that save_pretrained or a training run"):
+        DANet.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -100, -1])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_file_that_was_cut_off_is_refused(saved: Path, file: str, kept: int) -> None:
+    path = saved / file
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"{file} is (damaged or cut off|no configuration of a network)"):
+        DANet.from_pretrained(saved)
+
+
+def test_a_folder_has_no_revisions(saved: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder and has no revisions, got revision 'main'"):
+        DANet.from_pretrained(saved, revision="main")
+
+
+ABSURD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda config: config.update(num_classes=10**9), "num_classes must be at most 8192, got 1000000000"),
+    (lambda config: config.update(num_classes=300), "needs num_classes of at least 1 and at most 255, got 300"),
+    (lambda config: config.update(num_classes=-1), "needs num_classes of at least 1 and at most 255, got -1"),
+    (lambda config: config.update(num_classes="many"), "num_classes must be a whole number"),
+    (lambda config: config["architecture"].update(reduction=10**12), "architecture.reduction must be at most 8192"),
+    (
+        lambda config: config["architecture"]["backbone"].update(multi_grid=[10**7]),
+        "architecture.backbone.multi_grid must be at most 8192, got 10000000",
+    ),
+    (
+        lambda config: config["architecture"]["backbone"].update(multi_grid=[1] * 10**4),
+        "architecture.backbone.multi_grid must have at most 255 entries, got 10000",
+    ),
+    (lambda config: config["about"]["protocol"].update(crop=10**6), "protocol.crop must be at most 8192, got 1000000"),
+    (lambda config: config["about"]["protocol"].update(scales=[100.0]), "protocol.scales must be at most 8.0"),
+    (lambda config: config["about"]["protocol"].update(scales=[float("nan")]), "protocol.scales must be at most 8192"),
+    (lambda config: config.update(architectures=["DANet", "DANet"]), "must name one network in 'architectures'"),
+    (lambda config: config.pop("architectures"), "it has no 'architectures'"),
+    (lambda config: config.update(architectures=["Module"]), "holds a network of the class Module, not DANet"),
+    (lambda config: config.update(architectures=["Network"]), "holds a network of the class Network, not DANet"),
+    (lambda config: config.update(architecture=[]), "architecture a table"),
+    (lambda config: config.update(about=3), "no configuration of a network"),
+    (lambda config: config.update(note="x" * (1 << 20)), "it has more than 1048576 bytes"),
+]
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds of memory in which backbones were built."""
+    devices: list[str] = []
+    build = backbones.build
+
+    def watched(backbone: Backbone) -> backbones.Features:
+        devices.append(torch.empty(0).device.type)
+        return build(backbone)
+
+    monkeypatch.setattr(backbones, "build", watched)
+    return devices
+
+
+@pytest.mark.parametrize(("change", "words"), ABSURD)
+def test_absurd_configurations_are_refused_before_memory_is_allocated(
+    saved: Path, change: Callable[[dict[str, Any]], Any], words: str, built: list[str]
+) -> None:
+    edit(saved, change)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        DANet.from_pretrained(saved)
+    assert built == []
+
+
+def test_sizes_that_are_not_those_of_the_weights_are_refused_before_memory_is_allocated(
+    saved: Path, built: list[str]
+) -> None:
+    edit(saved, lambda config: config["architecture"]["backbone"].update(name="resnet101"))
+    with pytest.raises(ValueError, match="does not fit the DANet of its config"):
+        DANet.from_pretrained(saved)
+    assert built == ["meta"]
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("saves", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_no_pickle_is_loaded(saved: Path, tmp_path: Path, file: str, saves: Callable[[Any, Path], Any]) -> None:
+    """The mixin's own way falls back to pytorch_model.bin."""
+    (saved / "model.safetensors").unlink()
+    saves({"weight": Hostile(tmp_path / "made")}, saved / file)
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        DANet.from_pretrained(saved)
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -95,5 +422,5 @@ def test_a_config_of_another_architecture_is_refused(change, words: str, tmp_pat
 
 
 def test_no_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="at least 1 and at most 255, got 0"):
         DANet(0, Architecture(Backbone("resnet10_tiny")))
