@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.backbones import Backbone
+from core.recipe import Protocol
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, ChannelAttention, DANet, Output, PositionAttention
 from papers.danet.recipes import RECIPES
@@ -195,7 +196,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
     for name in ("position_attention", "channel_attention"):
         with pytest.raises(ValueError, match=rf"{name} must be one of released, paper, none, got 'relaesed'"):
             DANet(5, Architecture(TINY, **{name: typo}))
-    with pytest.raises(ValueError, match=r"num_classes of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes of at least 1.*, got 0"):
         DANet(0, Architecture(TINY))
 
 
@@ -364,6 +365,17 @@ ROWS = [  # table, mean IoU, backbone, PAM, CAM: the rows that the paper gives f
     ("Table 5", 39.7, "resnet101", True, True),
 ]
 
+PUBLIC = {  # mmsegmentation's files on the backbones of 50 and 101 layers: mean IoU of the image tested once
+    "512x1024_40k_cityscapes": (78.74, 80.52),
+    "769x769_40k_cityscapes": (78.88, 79.88),
+    "512x1024_80k_cityscapes": (79.34, 80.41),
+    "769x769_80k_cityscapes": (79.27, 80.47),
+    "512x512_80k_ade20k": (41.66, 43.64),
+    "512x512_160k_ade20k": (42.45, 44.17),
+    "512x512_20k_voc12aug": (74.45, 76.02),
+    "512x512_40k_voc12aug": (76.37, 76.51),
+}
+
 DATA = {
     "Table 1": ("cityscapes", 19, "val"),
     "Table 2": ("cityscapes", 19, "val"),
@@ -413,13 +425,39 @@ def test_every_reported_row_has_its_recipe() -> None:
         )
         for recipe in RECIPES.values()
         for reported in recipe.reported
+        if reported.paper == "DANet"
     ]
     assert sorted(given) == sorted(ROWS)
 
 
+def test_every_public_file_has_its_recipe() -> None:
+    given = {
+        reported.row: (reported.value, recipe.data.name, recipe.architecture.backbone, recipe.protocol)
+        for recipe in RECIPES.values()
+        for reported in recipe.reported
+        if reported.paper == "mmsegmentation"
+    }
+    expected = {}
+    for file, values in PUBLIC.items():
+        size, _, data = file.split("_")
+        name = {"cityscapes": "cityscapes", "ade20k": "ade20k", "voc12aug": "voc2012"}[data]
+        protocol = {
+            "512x1024": Protocol(),
+            "769x769": Protocol(crop=769, stride=513, base=2049, merge="scores"),
+            "512x512": Protocol(base=512, edge="short", limit=2048),
+        }[size]
+        for depth, value in zip(("50", "101"), values, strict=True):
+            backbone = Backbone("resnet50" if depth == "50" else "resnet101", stem="deep32")
+            expected[f"danet_r{depth}-d8_{file}"] = (value, name, backbone, protocol)
+    assert given == expected
+    for recipe in RECIPES.values():
+        if any(reported.paper == "mmsegmentation" for reported in recipe.reported):
+            assert recipe.architecture.align_corners == (recipe.protocol.crop == 769)
+
+
 def test_rows_are_tested_on_the_data_of_their_tables() -> None:
     for recipe in RECIPES.values():
-        for reported in recipe.reported:
+        for reported in (row for row in recipe.reported if row.paper == "DANet"):
             assert (recipe.data.name, recipe.data.num_classes, recipe.data.test) == DATA[reported.table]
             assert (reported.paper, reported.split, reported.metric) == ("DANet", recipe.data.test, "mIoU")
 
@@ -457,12 +495,26 @@ def scores(seed: int) -> Tensor:
     return noise(2, 5, 7, 9, seed=seed).requires_grad_()
 
 
+def test_deep_supervision_has_a_classifier_and_a_loss_of_weight_0_4() -> None:
+    with torch.device("meta"):
+        network = DANet(19, Architecture(Backbone("resnet50"), deep_supervision=True))
+        output = network.eval()(torch.empty(1, 3, 33, 49))
+    assert parameters(network.classify_deep) == 1024 * 256 * 9 + 2 * 256 + 256 * 19 + 19
+    assert output.deep is not None
+    assert output.deep.shape == output.scores.shape
+
+    labels = labels_with_ignored()
+    terms = loss(Output(scores(0), deep=scores(1)), labels)
+    assert list(terms) == ["fused", "deep"]
+    torch.testing.assert_close(terms["deep"], 0.4 * functional.cross_entropy(scores(1), labels, ignore_index=255))
+
+
 def test_each_classifier_has_a_loss_of_weight_1() -> None:
     output = Output(scores(0), scores(1), scores(2))
     labels = labels_with_ignored()
     terms = loss(output, labels)
     assert list(terms) == ["fused", "position", "channel"]
-    for term, given in zip(terms.values(), output, strict=True):
+    for term, given in zip(terms.values(), output[:3], strict=True):
         assert given is not None
         torch.testing.assert_close(term, functional.cross_entropy(given, labels, ignore_index=255))
     assert len({float(term.detach()) for term in terms.values()}) == 3
@@ -486,6 +538,7 @@ def answers() -> dict[str, list[float]]:
     return {
         name: [float(scores.sum()), float(scores.abs().sum()), *scores.flatten()[:: scores.numel() // 12][:12].tolist()]
         for name, scores in output._asdict().items()
+        if scores is not None
     }
 
 

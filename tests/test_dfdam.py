@@ -454,6 +454,15 @@ def test_rows_are_trained_as_section_4_1_says() -> None:
             assert recipe.augmentation.flip
 
 
+def test_the_test_server_of_voc_is_a_second_stage_on_trainval() -> None:
+    first, second, test = (RECIPES[f"dfdam-r101-voc2012{end}"] for end in ("", "-trainval", "-trainval-test"))
+    assert second.starts_from == first.name
+    assert test.same_weights_as == second.name
+    assert (second.data.train, second.data.test, test.data.test) == ("trainval", "val", "test")
+    assert second.architecture == first.architecture
+    assert second.optimisation.learning_rate == first.optimisation.learning_rate
+
+
 def test_table_7_has_every_object() -> None:
     (row,) = [row for recipe in RECIPES.values() for row in recipe.reported if row.table == "Table 7"]
     assert row.per_class == tuple(PER_CLASS.values())

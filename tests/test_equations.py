@@ -13,7 +13,12 @@ EQUATIONS: dict[str, set[int]] = {  # those that each paper numbers
     "danet": {1, 2, 3, 4},
     "dfdam": set(range(1, 13)),
     "pdanet": set(range(1, 10)),
+    "ranet": set(range(1, 9)),
+    "sanet": set(range(1, 10)),
 }
+
+MODULES = ("model.py", "loss.py", "construction.py", "lines.py", "divergence.py", "interaction.py")
+"""Where a paper's equations are computed."""
 
 CITATION = re.compile(r"\bEqs?\. \((\d+)\)")
 
@@ -55,7 +60,7 @@ def test_every_paper_is_listed() -> None:
 @pytest.mark.parametrize("paper", papers())
 def test_every_equation_has_an_address(paper: str) -> None:
     listed, definitions = in_table(PAPERS / paper / "README.md")
-    modules = [in_code(PAPERS / paper / name) for name in ("model.py", "loss.py")]
+    modules = [in_code(PAPERS / paper / name) for name in MODULES if (PAPERS / paper / name).is_file()]
     stated = set().union(*(module[0] for module in modules))
     computed = set().union(*(module[1] for module in modules))
 

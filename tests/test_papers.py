@@ -21,6 +21,14 @@ import papers.dfdam.recipes
 import papers.pdanet.loss
 import papers.pdanet.model
 import papers.pdanet.recipes
+import papers.ranet.interaction
+import papers.ranet.loss
+import papers.ranet.model
+import papers.ranet.recipes
+import papers.ranet.released
+import papers.sanet.loss
+import papers.sanet.model
+import papers.sanet.recipes
 from ci.rows import PAPERS
 from core.classes import IGNORE, Classes
 from core.datasets import READERS
@@ -64,6 +72,20 @@ KEPT = {
         papers.pdanet.recipes.RECIPES,
         papers.pdanet.recipes.DEMO,
     ),
+    "ranet": Paper(
+        papers.ranet.model.RANet,
+        papers.ranet.model.Architecture,
+        papers.ranet.loss.loss,
+        papers.ranet.recipes.RECIPES,
+        papers.ranet.recipes.DEMO,
+    ),
+    "sanet": Paper(
+        papers.sanet.model.SANet,
+        papers.sanet.model.Architecture,
+        papers.sanet.loss.loss,
+        papers.sanet.recipes.RECIPES,
+        papers.sanet.recipes.DEMO,
+    ),
 }
 
 EACH_PAPER = pytest.mark.parametrize("paper", KEPT.values(), ids=KEPT)
@@ -81,7 +103,27 @@ def test_every_paper_is_held_to_its_contracts() -> None:
         assert PAPERS[name] is paper.recipes
 
 
+def test_a_second_stage_names_a_first_that_is_trained() -> None:
+    for paper in KEPT.values():
+        for recipe in paper.recipes.values():
+            if recipe.starts_from is not None:
+                assert paper.recipes[recipe.starts_from].same_weights_as is None
+                assert recipe.same_weights_as is None
+
+
+@pytest.fixture
+def sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without values there are no regions whose representatives could interact; but O has the size of A."""
+
+    def like(self: Any, A: Tensor, regions: Any) -> Tensor:
+        return torch.empty_like(A)
+
+    for kind in (papers.ranet.interaction.RegionInteraction, papers.ranet.released.ReleasedInteraction):
+        monkeypatch.setattr(kind, "forward", like)
+
+
 @EACH_RECIPE
+@pytest.mark.usefixtures("sizes_alone")
 def test_every_recipe_builds_and_keeps_the_size(paper: Paper, name: str) -> None:
     recipe = paper.recipes[name]
     assert recipe.name == name
@@ -179,7 +221,7 @@ def test_weights_of_another_network_are_refused(saved: tuple[Paper, Network, Pat
     name = next(key for key in tensors if key.endswith(".weight") and not key.startswith("backbone."))
     tensor = tensors.pop(name)
     save_file({**tensors, "renamed": tensor} if renamed else tensors, folder / "model.safetensors")
-    with pytest.raises(RuntimeError, match=name.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         paper.network.from_pretrained(folder)
 
 

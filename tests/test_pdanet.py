@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from seeded import image, noise, weights
 from torch import Tensor, nn
 from torch.nn import functional
@@ -547,74 +546,6 @@ def test_rows_are_also_tested_at_the_sizes_of_the_second_test() -> None:
         sides = [450 * scale for scale in harder.protocol.scales]
         assert sides == pytest.approx([300, 400, 500, 600])
         assert replace(harder.protocol, scales=(1.0,)) == row.protocol
-
-
-# Parity with the author's code: see test_parity.py for what the files hold
-
-
-OFFICIAL = {
-    "encoder.conv1.": "backbone.body.conv1.0.",
-    "encoder.bn1.": "backbone.body.conv1.1.",
-    "encoder.conv2.": "backbone.body.conv1.3.",
-    "encoder.bn2.": "backbone.body.conv1.4.",
-    "encoder.conv3.": "backbone.body.conv1.6.",
-    "encoder.bn3.": "backbone.body.bn1.",
-    "encoder.layer": "backbone.body.layer",
-    "decoder.conv_last.0.": "gather.fuse.0.",
-    "decoder.conv_last.1.": "gather.fuse.1.",
-    "decoder.conv_last.4.": "classify.1.",
-}
-
-OFFICIAL_LEVEL = {  # below decoder.ppm.LEVEL. and gather.pyramid.transforms.LEVEL.; softmax over the keys, our B
-    "1.conv5a.": "0.position.reduce.",
-    "1.sa.query_conv.": "0.position.attend.to_c.",
-    "1.sa.key_conv.": "0.position.attend.to_b.",
-    "1.sa.value_conv.": "0.position.attend.to_d.",
-    "1.sa.gamma": "0.position.attend.alpha",
-    "1.conv51.": "0.position.transform.",
-    "1.conv5c.": "0.channel.reduce.",
-    "1.sc.gamma": "0.channel.attend.beta",
-    "1.conv52.": "0.channel.transform.",
-    "1.conv8.": "0.project.",
-    "2.": "1.",
-}
-
-OFFICIAL_DEAD = {  # computed in each level, then thrown away
-    f"decoder.ppm.{level}.1.{side}.1.{kind}"
-    for level in range(4)
-    for side in ("conv6", "conv7")
-    for kind in ("weight", "bias")
-}
-
-
-def test_parity_with_the_authors_code() -> None:
-    shapes = json.loads((HERE / "goldens" / "pdanet_r18_official.keys.json").read_text())
-    assert set(shapes) >= OFFICIAL_DEAD
-    theirs = weights({key: shape for key, shape in shapes.items() if key not in OFFICIAL_DEAD})
-    table = OFFICIAL | {
-        f"decoder.ppm.{level}.{their}": f"gather.pyramid.transforms.{level}.{our}"
-        for level in range(4)
-        for their, our in OFFICIAL_LEVEL.items()
-    }
-    renamed: dict[str, Tensor] = {}
-    unused = set(table)
-    for key, value in theirs.items():
-        (prefix,) = [prefix for prefix in table if key.startswith(prefix)]
-        unused.discard(prefix)
-        name = table[prefix] + key.removeprefix(prefix)
-        assert name not in renamed
-        renamed[name] = value.reshape(()) if name.endswith((".alpha", ".beta")) else value  # theirs are (1,)
-    assert not unused
-
-    with torch.device("meta"):
-        network = PDANet(150).eval()
-    network.load_state_dict(renamed, strict=True, assign=True)
-    with torch.inference_mode():
-        probabilities = network(image(72, 104)).scores.softmax(dim=1)[:, :, ::4, ::4]
-
-    golden = load_file(HERE / "goldens" / "pdanet_r18_official.safetensors")["probabilities"]
-    error = (probabilities - golden).abs().max() / golden.max()
-    assert error < 1e-5, f"the probabilities differ by {error:.1e} of the largest"
 
 
 # Figures

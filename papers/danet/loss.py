@@ -2,6 +2,7 @@
 
 Unlike the text of the first arXiv version, which implies one loss, both modules together are trained by three terms
 of equal weight: of the fused scores, of the position branch and of the channel branch, as in the authors' code.
+`deep_supervision` adds one of a classifier on C3, with the weight 0.4 that it has in mmsegmentation.
 """
 
 from jaxtyping import Float, Int64
@@ -10,11 +11,15 @@ from torch import Tensor
 from core.losses import cross_entropy
 from papers.danet.model import Output
 
+DEEP_SUPERVISION = 0.4
+
 
 def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
-    """Return the terms of the objective, each with weight 1; their sum is minimised."""
+    """Return the terms of the objective, weighted; their sum is minimised."""
     terms = {"fused": cross_entropy(output.scores, labels)}
     if output.position is not None and output.channel is not None:
         terms["position"] = cross_entropy(output.position, labels)
         terms["channel"] = cross_entropy(output.channel, labels)
+    if output.deep is not None:
+        terms["deep"] = DEEP_SUPERVISION * cross_entropy(output.deep, labels)
     return terms

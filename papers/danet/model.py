@@ -32,7 +32,8 @@ class Architecture:
     `position_attention` and `channel_attention`: "released" as in the authors' code, "paper" as in the text, or
     "none". `reduction`: the queries and keys of the position attention have 1/reduction of its channels (released 8,
     text 1). `side_scores`: with both modules, each gets a classifier and a loss of its own, as released.
-    `align_corners`: how scores are enlarged (released: True).
+    `align_corners`: how scores are enlarged (released: True). `deep_supervision`: a second classifier on C3 while
+    training, as in mmsegmentation; neither the paper nor its authors' code has it.
     """
 
     backbone: Backbone = Backbone("resnet101", multi_grid=(4, 8, 16))
@@ -41,6 +42,7 @@ class Architecture:
     reduction: int = 8
     side_scores: bool = True
     align_corners: bool = True
+    deep_supervision: bool = False
 
 
 class PositionAttention(nn.Module):
@@ -129,11 +131,15 @@ class ChannelAttention(nn.Module):
 
 
 class Output(NamedTuple):
-    """Scores at input size; those of the single modules only with both modules and `side_scores`."""
+    """Scores at input size; those of the single modules only with both modules and `side_scores`.
+
+    `deep` holds those of the classifier on C3, with `deep_supervision`.
+    """
 
     scores: Float[Tensor, "b k h w"]
     position: Float[Tensor, "b k h w"] | None = None
     channel: Float[Tensor, "b k h w"] | None = None
+    deep: Float[Tensor, "b k h w"] | None = None
 
 
 class Branch(nn.Module):
@@ -170,7 +176,7 @@ class DANet(Network):
         refuse_unknown("position_attention", architecture.position_attention, kinds)
         refuse_unknown("channel_attention", architecture.channel_attention, kinds)
         self.architecture = architecture
-        channels = self.backbone.channels[-1]
+        _, _, middle, channels = self.backbone.channels
         width = channels // 4
 
         self.position: Branch | None = None
@@ -186,18 +192,22 @@ class DANet(Network):
         both = self.position is not None and self.channel is not None and architecture.side_scores
         self.classify_position = classifier(width, num_classes) if both else None
         self.classify_channel = classifier(width, num_classes) if both else None
+        self.classify_deep: nn.Module | None = None
+        if architecture.deep_supervision:
+            self.classify_deep = nn.Sequential(convolution(middle, middle // 4), classifier(middle // 4, num_classes))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
-        """Return the scores of the fused features, and those of each module while there are three classifiers."""
+        """Return the scores of the fused features, and those of each further classifier that there is."""
         size = image.shape[-2:]
-        features = self.backbone(image)[-1]
+        *_, C3, features = self.backbone(image)
         branches = [branch(features) for branch in (self.position, self.channel, self.plain) if branch is not None]
 
         def enlarge(scores: Tensor) -> Tensor:
             return functional.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
 
         scores = enlarge(self.classify(sum(branches)))
+        deep = None if self.classify_deep is None else enlarge(self.classify_deep(C3))
         if self.classify_position is None or self.classify_channel is None:
-            return Output(scores)
+            return Output(scores, deep=deep)
         position, channel = branches
-        return Output(scores, enlarge(self.classify_position(position)), enlarge(self.classify_channel(channel)))
+        return Output(scores, enlarge(self.classify_position(position)), enlarge(self.classify_channel(channel)), deep)

@@ -2,7 +2,8 @@
 
 Where the text is silent, the values are those of the authors' released code and of their answers to users; the table
 "Where the paper is silent" in README.md says which is which. Costs are the authors': four P40 GPUs with 14.5 GB each
-for a batch of 8 crops of 768 x 768.
+for a batch of 8 crops of 768 x 768. Beside the paper's rows stand those of mmsegmentation's 16 public files of weights,
+which `python -m hub.convert` turns into ours, so that anyone who has the data can test the chain of evaluation.
 """
 
 from dataclasses import replace
@@ -150,6 +151,37 @@ def _camvid(name: str, what: str, architecture: Architecture, rate: float = THRE
     )
 
 
+def _public(name: str, file: str, value: float, length: int, crop: int = 512) -> Recipe[Architecture]:
+    """The recipe that tests a public file of mmsegmentation in its own way; `file` is its configuration there.
+
+    What makes the weights is theirs as far as a recipe can say it. Unlike here, their crops for 512x1024 are that, not
+    512 x 512; they change colours, keep the rate above 1e-4, and train a second classifier on C3.
+    """
+    data = {
+        "cityscapes": Data("cityscapes", num_classes=19),
+        "ade20k": Data("ade20k", num_classes=150),
+        "voc12aug": Data("voc2012", num_classes=21, train="trainaug"),
+    }[file.split("_")[-1]]
+    sliding = crop == 769
+    if data.name == "cityscapes":
+        protocol = Protocol(crop=769, stride=513, base=2049, merge="scores") if sliding else Protocol()
+    else:
+        protocol = Protocol(base=512, edge="short", limit=2048)
+    backbone = Backbone("resnet50" if "r50" in file else "resnet101", stem="deep32")
+    return Recipe(
+        name=name,
+        summary=f"mmsegmentation's {file}",
+        architecture=Architecture(backbone, align_corners=sliding),
+        data=data,
+        augmentation=Augmentation(crop=crop, base=None if data.name == "cityscapes" else 512, scale=(0.5, 2.0)),
+        optimisation=Optimisation(
+            0.01, batch=8 if data.name == "cityscapes" else 16, length=length, unit="steps", weight_decay=5e-4
+        ),
+        protocol=protocol,
+        reported=(Reported("mmsegmentation", "configs/danet", file, "val", value),),
+    )
+
+
 def _small(recipe: Recipe[Architecture], name: str) -> Recipe[Architecture]:
     """Ours: CamVid at two thirds of its size for a tenth of the epochs, so that two CPU cores can do it."""
     return replace(
@@ -248,6 +280,23 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         COCO_STUFF,
         _reported("Table 5", "DANet (Res101)", 39.7, "test"),
     ),
+    # the public files of mmsegmentation
+    _public("danet-r50-cityscapes-mmseg", "danet_r50-d8_512x1024_40k_cityscapes", 78.74, 40_000),
+    _public("danet-r101-cityscapes-mmseg", "danet_r101-d8_512x1024_40k_cityscapes", 80.52, 40_000),
+    _public("danet-r50-cityscapes-mmseg-769", "danet_r50-d8_769x769_40k_cityscapes", 78.88, 40_000, crop=769),
+    _public("danet-r101-cityscapes-mmseg-769", "danet_r101-d8_769x769_40k_cityscapes", 79.88, 40_000, crop=769),
+    _public("danet-r50-cityscapes-mmseg-80k", "danet_r50-d8_512x1024_80k_cityscapes", 79.34, 80_000),
+    _public("danet-r101-cityscapes-mmseg-80k", "danet_r101-d8_512x1024_80k_cityscapes", 80.41, 80_000),
+    _public("danet-r50-cityscapes-mmseg-769-80k", "danet_r50-d8_769x769_80k_cityscapes", 79.27, 80_000, crop=769),
+    _public("danet-r101-cityscapes-mmseg-769-80k", "danet_r101-d8_769x769_80k_cityscapes", 80.47, 80_000, crop=769),
+    _public("danet-r50-ade20k-mmseg", "danet_r50-d8_512x512_80k_ade20k", 41.66, 80_000),
+    _public("danet-r101-ade20k-mmseg", "danet_r101-d8_512x512_80k_ade20k", 43.64, 80_000),
+    _public("danet-r50-ade20k-mmseg-160k", "danet_r50-d8_512x512_160k_ade20k", 42.45, 160_000),
+    _public("danet-r101-ade20k-mmseg-160k", "danet_r101-d8_512x512_160k_ade20k", 44.17, 160_000),
+    _public("danet-r50-voc2012-mmseg", "danet_r50-d8_512x512_20k_voc12aug", 74.45, 20_000),
+    _public("danet-r101-voc2012-mmseg", "danet_r101-d8_512x512_20k_voc12aug", 76.02, 20_000),
+    _public("danet-r50-voc2012-mmseg-40k", "danet_r50-d8_512x512_40k_voc12aug", 76.37, 40_000),
+    _public("danet-r101-voc2012-mmseg-40k", "danet_r101-d8_512x512_40k_voc12aug", 76.51, 40_000),
     # ours
     _TEXT,
     _CAMVID_R18,

@@ -69,11 +69,26 @@ _CITYSCAPES_R18 = Recipe(
     reported=(_reported("Table 2", "Res18 DAFM + 2DPAM", 73.1), _reported("Table 3", "Ours (Res18)", 73.1)),
 )
 
+FINE_TUNING = 30
+"""Epochs on VOC's own 2,913 images of trainval: as many images as 8 epochs of the first stage. Not in the text."""
+
 TEST_PER_CLASS = (
     *(95.6, 70.7, 91.1, 73.0, 76.1, 94.1, 91.3, 93.7, 37.8, 90.2),  # aero to cow
     *(72.1, 91.0, 93.0, 90.6, 88.7, 72.3, 92.6, 59.7, 86.6, 72.5),  # table to tv
 )
 """The 20 objects of VOC, as printed. The background is not; a mean of 82.3 needs about 95.6 for it."""
+
+
+_VOC_R101_TRAINVAL = replace(
+    _VOC_R101,
+    name="dfdam-r101-voc2012-trainval",
+    summary=f"{_VOC_R101.summary}, fine-tuned on trainval",
+    data=replace(VOC, train="trainval"),
+    optimisation=replace(_VOC_R101.optimisation, length=FINE_TUNING),
+    reported=(),
+    starts_from=_VOC_R101.name,
+)
+"""The second stage for the test server. Its own score is on images that it was trained on, and tells nothing."""
 
 
 def _ablation(
@@ -199,14 +214,19 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         _reported("Table 5", "Ours (Res101) MS Flip", 79.83),
     ),
     # Tables 6 and 7
+    _VOC_R101_TRAINVAL,
     _on_test_server(
-        _harder(
-            _VOC_R101,
-            "test",
-            "test server, seven scales, mirrored",
-            SEVEN_SCALES_FLIP,
-            _reported("Table 6", "Ours(ResNet101)", 82.3, "test"),
-            _reported("Table 7", "Ours", 82.3, "test", TEST_PER_CLASS),
+        replace(
+            _VOC_R101_TRAINVAL,
+            name="dfdam-r101-voc2012-trainval-test",
+            summary=f"{_VOC_R101_TRAINVAL.summary}, test server, seven scales, mirrored",
+            protocol=SEVEN_SCALES_FLIP,
+            reported=(
+                _reported("Table 6", "Ours(ResNet101)", 82.3, "test"),
+                _reported("Table 7", "Ours", 82.3, "test", TEST_PER_CLASS),
+            ),
+            starts_from=None,
+            same_weights_as=_VOC_R101_TRAINVAL.name,
         )
     ),
     # ours

@@ -187,7 +187,7 @@ class PyramidPooling(nn.Module):
         Raises:
             ValueError: in training, if a process has one image alone: the level 1 then has one value for each channel.
         """
-        if len(features) == 1 and any(norm.training for norm in self.modules() if isinstance(norm, nn.BatchNorm2d)):
+        if any(norm.training for norm in self.modules() if isinstance(norm, nn.BatchNorm2d)) and len(features) == 1:
             raise ValueError(
                 "training needs at least 2 images at a time on each process, got 1: the pyramid's level of one "
                 "position has then one value for each channel, and batch normalisation no variance; raise "

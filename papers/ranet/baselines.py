@@ -1,0 +1,117 @@
+"""The pixel-wise context that Table 1 puts in the place of regions, and the pyramid of its strongest backbone.
+
+A   b c h w    features of the image, M channels
+O   b c h w    the context that each pixel has gathered, M channels
+"""
+
+from collections.abc import Iterable
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.attention import attention
+from core.blocks import convolution
+
+LEVELS = (1, 2, 3, 6)
+"""The bins a side of spatial pyramid pooling (Zhao et al., CVPR 2017)."""
+
+RATES = (12, 24, 36)
+"""The dilations of atrous spatial pyramid pooling (Chen et al., 2018) at stride 8."""
+
+
+class SpatialPyramidPooling(nn.Module):
+    """SPP of Table 1: what 1, 4, 9 and 36 bins of the image look like on average, for every pixel of each bin.
+
+    Each level has a quarter of the channels, so that together they have those of A.
+
+    Raises:
+        ValueError: if the channels cannot be divided by the number of levels.
+    """
+
+    def __init__(self, channels: int, align_corners: bool = True) -> None:
+        super().__init__()
+        if channels % len(LEVELS):
+            raise ValueError(f"SpatialPyramidPooling needs channels divisible by {len(LEVELS)}, got {channels}")
+        self.levels = nn.ModuleList(convolution(channels, channels // len(LEVELS), 1) for _ in LEVELS)
+        self.align_corners = align_corners
+
+    def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Return O, the enlarged levels side by side."""
+        pooled = (
+            level(functional.adaptive_avg_pool2d(A, bins)) for bins, level in zip(LEVELS, self.levels, strict=True)
+        )
+        return torch.cat([_resized(level, A.shape[-2:], self.align_corners) for level in pooled], dim=1)
+
+
+class NonLocalAttention(nn.Module):
+    """Non-local attention of Table 1 (Wang et al., CVPR 2018, embedded Gaussian): every pixel attends to every other.
+
+        O_i = A_i + norm(W_o sum_j softmax_j(q_i . k_j) v_j)
+
+    with q, k and v of half the channels. The norm starts at 0, so the untrained module passes A through unchanged.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Conv2d(channels, channels // 2, kernel_size=1) for _ in range(3))
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        self.project = nn.Sequential(nn.Conv2d(channels // 2, channels, kernel_size=1), norm)
+
+    def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Return O for the features A."""
+        q, k, v = (rearrange(part(A), "b c h w -> b c (h w)") for part in (self.to_q, self.to_k, self.to_v))
+        return A + self.project(rearrange(attention(q, k, v), "b c (h w) -> b c h w", h=A.shape[-2]))
+
+
+class HighResolutionRepresentation(nn.Module):
+    """The four resolutions of an HRNet side by side, mixed by a 1x1 convolution (HRNetV2, Sun et al., 2019).
+
+    Unlike HRNetV2, which brings them to stride 4, they are brought to stride 8, the size of the maps of Table 3.
+
+    Args:
+        channels: of C1 to C4, at strides 4 to 32.
+    """
+
+    def __init__(self, channels: Iterable[int], align_corners: bool = True) -> None:
+        super().__init__()
+        self.channels = sum(channels)
+        self.mix = convolution(self.channels, self.channels, 1)
+        self.align_corners = align_corners
+
+    def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
+        """Return features of the size of C2."""
+        first, *rest = maps
+        height, width = rest[0].shape[-2:]
+        resized = [_resized(map_, rest[0].shape[-2:], self.align_corners) for map_ in rest]
+        return self.mix(torch.cat([functional.adaptive_avg_pool2d(first, (height, width)), *resized], dim=1))
+
+
+class AtrousSpatialPyramidPooling(nn.Module):
+    """ASPP (Chen et al., 2018): a 1x1 convolution, three dilated 3x3 ones and the mean of the image, fused by a 1x1."""
+
+    def __init__(self, channels: int, width: int, branch: int = 256) -> None:
+        super().__init__()
+        self.nearest = convolution(channels, branch, 1)
+        self.dilated = nn.ModuleList(_dilated(channels, branch, rate) for rate in RATES)
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), convolution(channels, branch, 1))
+        self.fuse = convolution((2 + len(RATES)) * branch, width, 1)
+
+    def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
+        """Return features that see the surroundings at four scales."""
+        whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
+        dilated = [branch(features) for branch in self.dilated]
+        return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))
+
+
+def _dilated(channels: int, width: int, rate: int) -> nn.Sequential:
+    layers = convolution(channels, width, 3)
+    layers[0] = nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False)
+    return layers
+
+
+def _resized(maps: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=align_corners)

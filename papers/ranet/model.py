@@ -1,0 +1,271 @@
+"""RANet: Region Attention Network for Semantic Segmentation (Shen, Ji, Li, Wang, Lin, NeurIPS 2020).
+
+The names are the paper's, so code and paper can be read side by side; k is its N, c its M:
+
+    A    b c h w    features of the image
+    B    b h w      boundary score map: the probability that a pixel lies on a boundary
+    C    b k h w    semantic score maps: the probability of each category
+    O    b c h w    contextual features: A, and what each pixel has received from all regions
+
+Regions are made from B and C by RCB (`construction.py`, Eq. (1) to (5)), and exchange their context by RIB
+(`interaction.py`, Eq. (6) to (8)). No layer of RIB is learned, and the path from the scores of the network back to B
+and C leads through the representative scores J alone: grouping has no gradient.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from core.backbones import Backbone
+from core.blocks import classifier, convolution
+from core.network import Network
+from core.recipe import refuse_unknown, require
+from papers.ranet.baselines import (
+    AtrousSpatialPyramidPooling,
+    HighResolutionRepresentation,
+    NonLocalAttention,
+    SpatialPyramidPooling,
+)
+from papers.ranet.construction import RegionConstruction, Regions
+from papers.ranet.interaction import RegionInteraction
+from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution
+
+CONTEXTS = ("regions", "non-local", "spp", "none")
+HIGH_RESOLUTION = 512
+"""The channels of A on an HRNet; on a ResNet they are a quarter of the backbone's, 512 of 2048."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What can be chosen about a RANet.
+
+    `context`: what pixels gather: "regions", or in their place the baselines of Table 1, "non-local" attention, "spp",
+    or "none". `reading`: "paper" for the equations as printed, "released" for what the authors' code computes.
+
+    With regions: `boundary_map` and `semantic_map` say what the region attention map is made of (Table 1), `intra` and
+    `inter` which parts of RIB there are (Section 5.1), `representatives` is K. `kernel`: of the released reading's
+    layers over representatives, 3 as released.
+
+    `align_corners`: how scores are enlarged (released: True).
+    """
+
+    backbone: Backbone = Backbone("resnet101", stem="deep64")
+    context: Literal["regions", "non-local", "spp", "none"] = "regions"
+    reading: Literal["paper", "released"] = "paper"
+    boundary_map: bool = True
+    semantic_map: bool = True
+    intra: bool = True
+    inter: bool = True
+    representatives: int = 8
+    kernel: Literal[1, 3] = 3
+    align_corners: bool = True
+
+
+class Heads(nn.Module):
+    """Boundary and semantic scores: "A is passed to two separate convolutional layers" (Section 3.1).
+
+    Unlike the text, the boundary has two scores, and its probability is their softmax, as in the authors' code.
+    """
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.boundary = classifier(channels, 2)
+        self.semantic = classifier(channels, num_classes)
+
+    def forward(self, A: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b k h w"]]:
+        """Return both score maps before their softmax."""
+        return self.boundary(A), self.semantic(A)
+
+
+class Output(NamedTuple):
+    """Scores at input size; all but the first for training, and only with regions.
+
+    `coarse` and `coarse_boundary` are RCB's, what C and B are the softmax of; `boundary` is of the features that are
+    classified. Boundaries have two scores: inside a region, and on a boundary.
+    """
+
+    scores: Float[Tensor, "b k h w"]
+    coarse: Float[Tensor, "b k h w"] | None = None
+    boundary: Float[Tensor, "b 2 h w"] | None = None
+    coarse_boundary: Float[Tensor, "b 2 h w"] | None = None
+
+
+class Analysis(NamedTuple):
+    """What the network makes of an image before regions interact, at the size of the features.
+
+    `boundary` and `semantic` are the scores whose softmax is B and C; with them, only with regions, are the regions.
+    """
+
+    A: Float[Tensor, "b c h w"]
+    boundary: Float[Tensor, "b 2 h w"] | None = None
+    semantic: Float[Tensor, "b k h w"] | None = None
+    regions: Regions | None = None
+
+
+class RANet(Network):
+    """Region Attention Network (Figure 1): a dilated ResNet, RCB, RIB, a classifier.
+
+    A is a 3x3 convolution of res5 to a quarter of its channels, with batch normalisation and ReLU. What is classified
+    is a 3x3 convolution of A and O side by side, or A itself without context. On an HRNet, A is the atrous pyramid
+    (ASPP) of its four resolutions at stride 8.
+
+    While training, the buffer `number_of_regions` holds the mean Q of the last batch, for `metrics.jsonl`.
+
+    Unlike the text, which does not say how O is used, it stands beside A, as in the authors' code. With
+    `reading="released"`, B and C come from C3 (res4), and RIB has the layers of that code.
+
+    Args:
+        num_classes: the k of the scores.
+        architecture: everything else.
+
+    Raises:
+        ValueError: if the architecture is impossible.
+    """
+
+    number_of_regions: Tensor
+
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
+        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
+        refuse_impossible(architecture)
+        self.architecture = architecture
+        released = architecture.reading == "released"
+        layer = leaky_convolution if released else convolution
+        _, _, middle, last = self.backbone.channels
+
+        self.resolutions: HighResolutionRepresentation | None = None
+        if architecture.backbone.name == "hrnet_w48":
+            width = HIGH_RESOLUTION
+            self.resolutions = HighResolutionRepresentation(self.backbone.channels, self.align_corners)
+            self.reduce: nn.Module = AtrousSpatialPyramidPooling(self.resolutions.channels, width)
+        else:
+            width = last // 4
+            self.reduce = layer(last, width)
+
+        self.gather = _context(architecture, width)
+        self.fuse = None if self.gather is None else layer(2 * width, width)
+        self.classify = classifier(width, num_classes)
+
+        self.heads: nn.Module | None = None
+        self.construct: RegionConstruction | None = None
+        self.classify_boundary: nn.Module | None = None
+        if architecture.context == "regions":
+            self.heads = ReleasedHeads(middle, num_classes) if released else Heads(width, num_classes)
+            self.construct = RegionConstruction(
+                architecture.reading, boundary=architecture.boundary_map, semantic=architecture.semantic_map
+            )
+            if self.construct.bias is not None:
+                self.construct.bias.requires_grad_(False)  # it follows the weight
+            self.classify_boundary = classifier(width, 2)
+            self.register_buffer("number_of_regions", torch.zeros(()), persistent=False)
+
+    def analyse(self, image: Float[Tensor, "b 3 h w"]) -> Analysis:
+        """Return the features A, and with regions the scores and the regions of RCB."""
+        maps = self.backbone(image)
+        A = self.reduce(maps[-1] if self.resolutions is None else self.resolutions(maps))
+        if self.heads is None or self.construct is None:
+            return Analysis(A)
+        boundary, semantic = self.heads(maps[-2] if self.architecture.reading == "released" else A)
+        B = boundary.float().softmax(dim=1)[:, 1]
+        C = semantic.float().softmax(dim=1)
+        regions = construct_within_bounds(self.construct, B, C)
+        if self.training:
+            self.number_of_regions.copy_(regions.number.float().mean())
+        return Analysis(A, boundary, semantic, regions)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+        """Return the scores, and with regions what supervises their construction."""
+        A, coarse_boundary, coarse, regions = self.analyse(image)
+        features = A
+        if self.gather is not None and self.fuse is not None:
+            context = self.gather(A) if regions is None else self.gather(A, regions)  # O
+            features = self.fuse(torch.cat([A, context.to(A.dtype)], dim=1))
+
+        def enlarge(scores: Tensor) -> Tensor:
+            return functional.interpolate(scores, image.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+
+        scores = enlarge(self.classify(features))
+        if coarse is None or coarse_boundary is None or self.classify_boundary is None:
+            return Output(scores)
+        boundary = enlarge(self.classify_boundary(features))
+        return Output(scores, enlarge(coarse), boundary, enlarge(coarse_boundary))
+
+
+class CoarseSegmentation(RANet):
+    """A RANet that answers with the semantic score maps of RCB alone: the coarse segmentation of Table 4.
+
+    Its weights are those of the whole network, and it is for testing only.
+    """
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+        """Return the coarse scores.
+
+        Raises:
+            ValueError: if the network has no regions.
+        """
+        output = super().forward(image)
+        if output.coarse is None:
+            raise ValueError('a network without regions has no coarse segmentation; take one with context="regions"')
+        return Output(output.coarse)
+
+
+def construct_within_bounds(
+    construct: RegionConstruction, B: Float[Tensor, "b h w"], C: Float[Tensor, "b k h w"]
+) -> Regions:
+    """Return the regions, with W^g kept where the text has J: between 0 and 1.
+
+        F^g = w F + (1 - w),  0 <= w <= 1
+
+    so that F^g and J are in [0, 1], and a pixel always belongs with itself. It starts at w = 1, the identity. Unlike
+    the text, which leaves W^g free: J multiplies all features, and what lowers it is learned within 20 steps, until no
+    F^g exceeds the threshold and each pixel is a region of its own. With reading "released" there is no W^g.
+    """
+    weight, bias = construct.weight, construct.bias
+    if weight is None or bias is None:
+        return construct(B, C)
+    if construct.training:
+        with torch.no_grad():  # a step may have left the bounds: the nearest point within them, where it can learn on
+            weight.clamp_(0.0, 1.0)
+            bias.copy_(1 - weight)
+    w = weight if construct.training else weight.clamp(0.0, 1.0)  # whose gradient is 0 at the bounds
+    return functional_call(construct, {"weight": w, "bias": 1 - w}, (B, C))
+
+
+def refuse_impossible(architecture: Architecture) -> None:
+    """Refuse what no network can be.
+
+    Raises:
+        ValueError: saying what was given and what is allowed.
+    """
+    refuse_unknown("context", architecture.context, CONTEXTS)
+    refuse_unknown("reading", architecture.reading, ("paper", "released"))
+    require(
+        architecture.boundary_map or architecture.semantic_map,
+        "regions need the boundary map, the semantic map or both, got neither; set boundary_map or semantic_map",
+    )
+    released = architecture.reading == "released"
+    require(
+        not released or (architecture.intra and architecture.inter),
+        'intra=False and inter=False are for reading="paper": the released code has layers between all three steps',
+    )
+    require(
+        not released or architecture.backbone.name != "hrnet_w48",
+        'reading="released" takes B and C from the C3 of a ResNet, which an HRNet has not at stride 8; use "paper"',
+    )
+
+
+def _context(architecture: Architecture, width: int) -> nn.Module | None:
+    """What makes O from A (and from regions)."""
+    if architecture.context == "non-local":
+        return NonLocalAttention(width)
+    if architecture.context == "spp":
+        return SpatialPyramidPooling(width, architecture.align_corners)
+    if architecture.context == "none":
+        return None
+    if architecture.reading == "released":
+        return ReleasedInteraction(width, architecture.representatives, architecture.kernel)
+    return RegionInteraction(architecture.representatives, intra=architecture.intra, inter=architecture.inter)

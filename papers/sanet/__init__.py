@@ -1,0 +1,1 @@
+"""SANet: Squeeze-and-Attention Networks for Semantic Segmentation (Zhong et al., CVPR 2020, arXiv:1909.03402)."""

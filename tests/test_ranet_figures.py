@@ -1,0 +1,126 @@
+"""Figure 5 of RANet: the regions and representatives that are drawn are those of the network."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_ranet import TINY, VARIANTS, drawn
+
+from core import checkpoint
+from core.classes import Classes
+from core.datasets import scenes
+from core.network import About
+from core.recipe import Protocol, to_json
+from core.transforms import to_tensor
+from papers.ranet import figures
+from papers.ranet.model import Architecture, RANet
+from papers.ranet.recipes import DEMO, RECIPES
+
+HEIGHT, WIDTH = 72, 104
+
+
+def picture_of_a_scene() -> Image.Image:
+    pixels, _ = scenes.draw(2, 0, height=HEIGHT, width=WIDTH)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with weights that make several regions, and a state of step 7 below `early`."""
+    folder = tmp_path_factory.mktemp("run")
+    network = drawn(RANet(10, VARIANTS["paper"])).float()
+    network.about = About(Classes.coloured([f"class {label}" for label in range(10)]), Protocol(base=WIDTH, flip=True))
+    network.save_pretrained(folder)
+    (folder / "early").mkdir()
+    state = {"network": network.state_dict(), "recipe": to_json(RECIPES[DEMO]), "step": 7}
+    checkpoint.save_state(folder / "early" / "state.pt", state)
+    return folder
+
+
+@torch.no_grad()
+def test_what_is_drawn_is_what_the_network_finds(folder: Path) -> None:
+    network, name, protocol = figures.load(str(folder))
+    assert (name, protocol) == (str(folder), network.about.protocol)
+    picture = picture_of_a_scene()
+    found = figures.find(network, picture)
+    analysis = network.analyse(network.normalisation(to_tensor(picture))[None])
+    assert torch.equal(found.region, analysis.regions.index[0])
+    torch.testing.assert_close(found.boundary, analysis.boundary.softmax(1)[0, 1])
+    number = int(analysis.regions.number)
+    assert number > 2
+    J = analysis.regions.J[0]
+    for region in range(number):
+        mine = found.region == region
+        chosen = mine[found.rows, found.columns]
+        assert chosen.sum() == min(8, int(mine.sum()))
+        scores = J[found.rows[chosen], found.columns[chosen]]
+        torch.testing.assert_close(scores.sort().values, J[mine].sort().values[-int(chosen.sum()) :])
+
+
+def test_a_state_is_drawn_while_its_run_goes_on(folder: Path) -> None:
+    for where in ("early", "early/state.pt"):
+        network, name, protocol = figures.load(str(folder / where))
+        assert (name, protocol) == ("ranet-demo, step 7", RECIPES[DEMO].protocol)
+        assert not network.training
+    final, _, _ = figures.load(str(folder))
+    for one, other in zip(network.parameters(), final.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_pictures_are_brought_to_the_size_of_testing_and_no_larger() -> None:
+    large = Image.new("RGB", (2048, 1024))
+    assert figures.resized(large, Protocol(base=104), None).size == (104, 52)
+    assert figures.resized(large, Protocol(), None).size == (769, 385)
+    assert figures.resized(large, Protocol(), 64).size == (64, 32)
+    assert figures.resized(picture_of_a_scene(), Protocol(), None).size == (WIDTH, HEIGHT)
+
+
+def test_regions_have_colours_of_their_own() -> None:
+    colours = figures.colours(60)
+    assert colours.shape == (60, 3)
+    assert len({tuple(colour) for colour in colours.tolist()}) == 60
+
+
+def test_the_command_writes_a_row_for_each_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture_of_a_scene().save(tmp_path / "photo.png")
+    heights = []
+    for number, weights in enumerate(([folder], [folder / "early", folder])):
+        words = [word for where in weights for word in ("--weights", str(where))]
+        target = str(tmp_path / f"{number}.png")
+        monkeypatch.setattr(sys, "argv", ["figures.py", str(tmp_path / "photo.png"), *words, "--to", target])
+        figures.main()
+        with Image.open(target) as opened:
+            heights.append(opened.height)
+            assert len(opened.convert("RGB").getcolors(2**24)) > 100
+    assert heights[1] == pytest.approx(2 * heights[0], abs=1)  # of pixels, rounded
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["--side", "0"], "at least 1 pixel, got 0"),
+        (["--weights", f"runs/{DEMO}"], "run train.py first"),
+        (["--weights", "other.pt"], "is not the state of a training run"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save_state(tmp_path / "other.pt", {"weights": torch.zeros(1)})
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
+    with pytest.raises(SystemExit) as stop:
+        figures.main()
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
+def test_a_baseline_has_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="no regions"):
+        figures.find(RANet(3, Architecture(TINY, context="spp")).eval(), picture_of_a_scene())

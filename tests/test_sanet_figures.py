@@ -1,0 +1,130 @@
+"""Figure 6 of SANet: pixel groups by L2 distance, most activated maps, and a picture that can be opened."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from seeded import noise
+
+from core.backbones import Backbone
+from core.datasets import read
+from core.transforms import to_tensor
+from papers.sanet import figures
+from papers.sanet.model import Architecture, SANet
+from papers.sanet.recipes import DEMO
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    SANet(10, Architecture(Backbone("resnet10_tiny"))).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return read("scenes", None, "val").rows[0]["image"].convert("RGB").resize((160, 96))
+
+
+@torch.no_grad()
+def test_channels_are_those_of_heads_1_and_4(weights: Path, picture: Image.Image) -> None:
+    network = SANet.from_pretrained(weights)
+    found = figures.channels_of(network, picture)
+    assert list(found) == [1, 4]
+    stages = network.backbone(network.normalisation(to_tensor(picture))[None])
+    assert network.heads is not None
+    for number, size in ((1, (10, 24, 40)), (4, (10, 12, 20))):
+        channels, head, X_in = found[number], network.heads[number - 1], stages[number - 1]
+        assert channels.main.shape == channels.attention.shape == channels.output.shape == size
+        torch.testing.assert_close(channels.main, head.main(X_in)[0])
+        torch.testing.assert_close(channels.attention, head.attend(X_in)[0])
+        torch.testing.assert_close(channels.output, channels.attention * channels.main + channels.attention)
+
+
+def test_the_pixel_group_is_the_distance_in_the_attention_channel() -> None:
+    maps = noise(4, 3, 5)
+    found = figures.distances(maps, 2, 4)
+    for y in range(3):
+        for x in range(5):
+            expected = math.sqrt(sum((float(maps[k, y, x]) - float(maps[k, 2, 4])) ** 2 for k in range(4)))
+            assert float(found[y, x]) == pytest.approx(expected, abs=1e-6)
+    assert found[2, 4] == 0
+    assert (found > 0).sum() == 14
+
+
+def test_the_most_activated_map_is_the_largest_at_the_point() -> None:
+    maps = noise(4, 3, 5)
+    maps[2, 1, 3] = 9
+    assert figures.most_activated(maps, 1, 3) == 2
+    maps[0, 1, 3] = 10
+    assert figures.most_activated(maps, 1, 3) == 0
+
+
+def test_a_pixel_falls_into_the_position_that_covers_it(picture: Image.Image) -> None:
+    maps = noise(4, 12, 20)  # 8 pixels each
+    assert figures.place((0, 0), picture, maps) == (0, 0)
+    assert figures.place((9, 95), picture, maps) == (11, 1)
+    assert figures.place((159, 7), picture, maps) == (0, 19)
+
+
+def test_every_point_and_head_has_its_line(weights: Path, picture: Image.Image) -> None:
+    network = SANet.from_pretrained(weights)
+    channels = figures.channels_of(network, picture)
+    drawn = figures.draw(picture, network.predict(picture), [(5, 6), (150, 90)], channels)
+    titles = [axis.get_title() for axis in drawn.axes]
+    assert len(titles) == 2 * 2 * 6
+    assert titles[::6] == ["point #1, head 1", "point #1, head 4", "point #2, head 1", "point #2, head 4"]
+    top = figures.most_activated(channels[4].output, *figures.place((150, 90), picture, channels[4].output))
+    assert titles[18:] == [titles[18], "pixel group (L2 distance)", *titles[20:22], f"output: class {top}", titles[23]]
+    first = figures.most_activated(channels[1].main, *figures.place((150, 90), picture, channels[1].main))
+    assert titles[14] == f"main: map {first + 1}"
+    assert titles[20].startswith("main: class ")
+    assert titles[21].startswith("attention: class ")
+
+
+def test_the_command_writes_a_picture(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--weights", str(weights), "--point", "5,6", "--to", str(tmp_path / "figure.png")]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
+    figures.main()
+    with Image.open(tmp_path / "figure.png") as drawn:
+        assert drawn.width > 1000
+        assert drawn.height > 300
+        assert len(drawn.convert("RGB").getcolors(2**24) or []) > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--point", "500,2"], "x below 128"),
+        (["--point", "here"], "got 'here'"),
+        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["--weights", f"runs/{DEMO}"], "run train.py first"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    words: list[str],
+    said: str,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "--weights" not in words:
+        words = [*words, "--weights", str(weights)]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
+    with pytest.raises(SystemExit) as stop:
+        figures.main()
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:
+    plain = SANet(3, Architecture(Backbone("resnet10_tiny"), head="fcn"))
+    with pytest.raises(ValueError, match="no SA heads"):
+        figures.channels_of(plain, picture)
