@@ -2,7 +2,8 @@
 
 `goldens/NAME.keys.json` lists the names and shapes of a public implementation's state dict, and
 `goldens/NAME.safetensors` what it answered, in eval mode and enlarged to the size of the image, at every 4th row and
-column, for weights and an image that `seeded.py` draws again. Both are figures only; no code of theirs is here.
+column, for weights and an image that `seeded.py` draws again. Both are figures only; no code of theirs is here. The
+weights go through the conversion that users have.
 """
 
 import json
@@ -15,112 +16,67 @@ from seeded import image, weights
 from torch import Tensor
 
 from core.backbones import Backbone
+from core.network import Network
+from hub.convert import Report, convert
+from hub.layouts import LAYOUTS
 from papers.danet.model import Architecture, DANet
+from papers.pdanet.model import PDANet
 
 GOLDENS = Path(__file__).parent / "goldens"
 
-# Their prefix -> ours. In both, the softmax is over the keys: queries are the C_j of Eq. (1), keys are the B_i.
-
-DANET_OFFICIAL = {
-    "pretrained.": "backbone.body.",
-    "head.conv5a.": "position.reduce.",
-    "head.sa.query_conv.": "position.attend.to_c.",
-    "head.sa.key_conv.": "position.attend.to_b.",
-    "head.sa.value_conv.": "position.attend.to_d.",
-    "head.sa.gamma": "position.attend.alpha",
-    "head.conv51.": "position.transform.",
-    "head.conv6.": "classify_position.",
-    "head.conv5c.": "channel.reduce.",
-    "head.sc.gamma": "channel.attend.beta",
-    "head.conv52.": "channel.transform.",
-    "head.conv7.": "classify_channel.",
-    "head.conv8.": "classify.",
-}
-
-DANET_OFFICIAL_DROPPED = {"pretrained.fc.weight", "pretrained.fc.bias"}  # of ImageNet's classes, never called
-
-DANET_MMSEG = {
-    "backbone.stem.0.": "backbone.body.conv1.0.",
-    "backbone.stem.1.": "backbone.body.conv1.1.",
-    "backbone.stem.3.": "backbone.body.conv1.3.",
-    "backbone.stem.4.": "backbone.body.conv1.4.",
-    "backbone.stem.6.": "backbone.body.conv1.6.",
-    "backbone.stem.7.": "backbone.body.bn1.",
-    "backbone.layer": "backbone.body.layer",
-    "decode_head.pam_in_conv.conv.": "position.reduce.0.",
-    "decode_head.pam_in_conv.bn.": "position.reduce.1.",
-    "decode_head.pam.query_project.": "position.attend.to_c.",
-    "decode_head.pam.key_project.": "position.attend.to_b.",
-    "decode_head.pam.value_project.": "position.attend.to_d.",
-    "decode_head.pam.gamma.scale": "position.attend.alpha",
-    "decode_head.pam_out_conv.conv.": "position.transform.0.",
-    "decode_head.pam_out_conv.bn.": "position.transform.1.",
-    "decode_head.pam_conv_seg.": "classify_position.1.",
-    "decode_head.cam_in_conv.conv.": "channel.reduce.0.",
-    "decode_head.cam_in_conv.bn.": "channel.reduce.1.",
-    "decode_head.cam.gamma.scale": "channel.attend.beta",
-    "decode_head.cam_out_conv.conv.": "channel.transform.0.",
-    "decode_head.cam_out_conv.bn.": "channel.transform.1.",
-    "decode_head.cam_conv_seg.": "classify_channel.1.",
-    "decode_head.conv_seg.": "classify.1.",
-}
-
-DANET_MMSEG_DROPPED = {  # a second loss on C3 that neither the paper nor its authors' code has
-    "auxiliary_head.conv_seg.weight",
-    "auxiliary_head.conv_seg.bias",
-    "auxiliary_head.convs.0.conv.weight",
-    "auxiliary_head.convs.0.bn.weight",
-    "auxiliary_head.convs.0.bn.bias",
-    "auxiliary_head.convs.0.bn.running_mean",
-    "auxiliary_head.convs.0.bn.running_var",
-    "auxiliary_head.convs.0.bn.num_batches_tracked",
-}
+RELEASED = Architecture(Backbone("resnet50", multi_grid=(4, 8, 16)), align_corners=True)
+MMSEG = Architecture(Backbone("resnet50", stem="deep32"), align_corners=False, deep_supervision=True)
 
 
-def renamed(theirs: dict[str, Tensor], table: dict[str, str]) -> dict[str, Tensor]:
-    """Return their state dict by our names; every entry must have exactly one row in the table, and every row a use."""
-    ours: dict[str, Tensor] = {}
-    unused = set(table)
-    for key, value in theirs.items():
-        (prefix,) = [prefix for prefix in table if key.startswith(prefix)]
-        unused.discard(prefix)
-        name = table[prefix] + key.removeprefix(prefix)
-        assert name not in ours
-        ours[name] = value.reshape(()) if name.endswith((".alpha", ".beta")) else value  # theirs are () or (1,)
-    assert not unused
-    return ours
+def converted(golden: str, layout: str, network: Network, auxiliary: bool = False) -> tuple[Report, dict[str, Tensor]]:
+    """Load seeded weights of a public implementation into a network; return also what it answered."""
+    shapes = json.loads((GOLDENS / f"{golden}.keys.json").read_text())
+    report = convert(weights(shapes), LAYOUTS[layout], network, auxiliary)
+    assert {*report.used, *report.dropped} == set(shapes)
+    assert set(report.used.values()) == set(network.state_dict())
+    return report, load_file(GOLDENS / f"{golden}.safetensors")
+
+
+def assert_equal(ours: Tensor, theirs: Tensor, name: str) -> None:
+    error = (ours[:, :, ::4, ::4] - theirs).abs().max() / theirs.abs().max()
+    assert error < 1e-5, f"{name} differs by {error:.1e} of the largest"
 
 
 @pytest.mark.parametrize(
-    ("name", "architecture", "table", "dropped"),
+    ("golden", "layout", "architecture", "dropped", "reshaped"),
     [
-        (
-            "danet_r50_official",
-            Architecture(Backbone("resnet50", multi_grid=(4, 8, 16)), align_corners=True),
-            DANET_OFFICIAL,
-            DANET_OFFICIAL_DROPPED,
-        ),
-        (
-            "danet_r50_mmseg",
-            Architecture(Backbone("resnet50", stem="deep32"), align_corners=False),
-            DANET_MMSEG,
-            DANET_MMSEG_DROPPED,
-        ),
+        ("danet_r50_official", "danet-released", RELEASED, 2, 2),
+        ("danet_r50_mmseg", "danet-mmseg", MMSEG, 0, 0),
     ],
-    ids=["official", "mmseg"],
+    ids=["released", "mmseg"],
 )
-def test_danet(name: str, architecture: Architecture, table: dict[str, str], dropped: set[str]) -> None:
-    shapes = json.loads((GOLDENS / f"{name}.keys.json").read_text())
-    assert dropped <= set(shapes)
-    theirs = weights({key: shape for key, shape in shapes.items() if key not in dropped})
+def test_danet(golden: str, layout: str, architecture: Architecture, dropped: int, reshaped: int) -> None:
     with torch.device("meta"):
         network = DANet(19, architecture).eval()
-    network.load_state_dict(renamed(theirs, table), strict=True, assign=True)
+    report, theirs = converted(golden, layout, network, architecture.deep_supervision)
+    assert (len(report.dropped), len(report.reshaped), report.filled) == (dropped, reshaped, ())
 
     with torch.inference_mode():
         output = network(image(72, 104))
 
-    golden = load_file(GOLDENS / f"{name}.safetensors")
-    for branch, scores in output._asdict().items():
-        error = (scores[:, :, ::4, ::4] - golden[branch]).abs().max() / golden[branch].abs().max()
-        assert error < 1e-5, f"{branch} differs by {error:.1e} of the largest score"
+    names = {"scores": "scores", "position": "position", "channel": "channel", "deep": "auxiliary"}
+    answers = {names[name]: scores for name, scores in output._asdict().items() if scores is not None}
+    assert answers.keys() == theirs.keys()
+    for name, scores in answers.items():
+        assert_equal(scores, theirs[name], name)
+
+
+def test_pdanet() -> None:
+    with torch.device("meta"):
+        network = PDANet(150).eval()
+    report, theirs = converted("pdanet_r18_official", "pdanet-released", network)
+    assert len(report.dropped) == 4 * 2 * 2  # the weights and biases of two classifiers of each level
+
+    blue_green_red = image(72, 104)  # as theirs reads it, 0 to 255 less the mean; ours is given red, green, blue
+    with torch.inference_mode():
+        probabilities = network(blue_green_red.flip(1)).scores.softmax(dim=1)
+    assert_equal(probabilities, theirs["probabilities"], "probabilities")
+
+    pixels = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    mean = torch.tensor([122.7717, 115.9465, 102.9801])[:, None, None]  # red, green, blue
+    torch.testing.assert_close(network.normalisation(pixels), pixels.float() - mean, atol=1e-4, rtol=0)

@@ -1,0 +1,315 @@
+"""Public weights into ours, strictly: every name is accounted for, or nothing is written.
+
+python -m hub.convert danet-mmseg danet_r50-d8_512x1024_40k_cityscapes_20200605_191324-c0dbfa5f.pth --to DIR
+python -m hub.convert danet-released DANet101.pth.tar --to DIR        the weights of DANet's authors
+python -m hub.convert torchvision resnet101-5d3b4d8f.pth --to DIR     a backbone, for --backbone-weights
+
+A network becomes a checkpoint folder, for from_pretrained and evaluate.py; it is described by a recipe (`--recipe`),
+which says what the weights can't: dilations, how scores are enlarged, the classes, and how it is tested. Files of
+mmsegmentation are known by their names. A backbone becomes `model.safetensors` without its classifier.
+
+Files are read as tensors only: a pickle that holds anything else is refused, and nothing in it is executed.
+"""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import safetensors.torch
+import torch
+import tyro
+from torch import Tensor
+
+from core import checkpoint, datasets, machine
+from core.backbones import COUNTER, NETWORKS, Backbone, build
+from core.classes import Classes
+from core.command import door
+from core.datasets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_context, voc2012
+from core.network import About, Network
+from core.recipe import Recipe, differences, to_json
+from hub.layouts import LAYOUTS, Layout
+
+NetworkSource = Literal["danet-mmseg", "danet-released", "pdanet-released"]
+BackboneSource = Literal["torchvision", "timm"]
+
+CLASSES: dict[str, Classes] = {
+    "ade20k": ade20k.CLASSES,
+    "camvid": camvid.CLASSES,
+    "cityscapes": cityscapes.CLASSES,
+    "coco_stuff10k": coco_stuff10k.CLASSES,
+    "pascal_context": pascal_context.CLASSES,
+    "scenes": datasets.SCENES,
+    "voc2012": voc2012.CLASSES,
+}
+"""What the scores of a recipe's data mean."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Convert public weights into ours."""
+
+    source: tyro.conf.Positional[
+        Annotated[NetworkSource | BackboneSource, tyro.conf.arg(help="the network, and whose code wrote the file")]
+    ]
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="a .pth, .pth.tar, .pt, .bin or .safetensors file")]
+    to: Annotated[Path, tyro.conf.arg(help="the folder to write; it must not exist yet, or be empty")]
+    recipe: Annotated[
+        str | None, tyro.conf.arg(help="the recipe that says what the weights can't; None: by the file's name")
+    ] = None
+    auxiliary: Annotated[
+        Literal["drop", "keep"], tyro.conf.arg(help="the classifier on C3 of mmsegmentation's files, for training on")
+    ] = "drop"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of every name: of theirs, used, dropped or reshaped; of ours, filled in.
+
+    `filled` are counters of BatchNorm, which old files lack and no answer depends on. Nothing is missing and nothing
+    unexpected, or there is no report but an error that lists them.
+    """
+
+    used: Mapping[str, str]
+    dropped: tuple[str, ...]
+    reshaped: tuple[str, ...]
+    filled: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for each fate."""
+        return (
+            f"used: {len(self.used)}\nmissing: none\nunexpected: none\n"
+            f"reshaped: {checkpoint.listed(self.reshaped)}\ndropped: {checkpoint.listed(self.dropped)}\n"
+            f"filled with 0: {checkpoint.listed(self.filled)}"
+        )
+
+
+def convert(
+    theirs: Mapping[str, Tensor], layout: Layout, network: Network, auxiliary: bool = False, what: str = "the file"
+) -> Report:
+    """Load a public state dict into one of our networks, in place, all or nothing.
+
+    Args:
+        theirs: names and tensors; half precision becomes float32, and scalars may be () or (1,).
+        layout: how they are named.
+        network: of the layout's kind, best built on the meta device: its tensors are replaced.
+        auxiliary: whether their classifier on C3 is kept; the network needs `deep_supervision` then.
+        what: the file, for the error.
+
+    Raises:
+        ValueError: if a name is missing or unexpected, or a shape differs; they are listed, and nothing is loaded.
+    """
+    ours, used, dropped = _renamed(theirs, layout, auxiliary)
+    expected = network.state_dict()
+    state, reshaped, filled = dict[str, Tensor](), [], []
+    for name, tensor in ours.items():
+        shape = expected[name].shape if name in expected else tensor.shape
+        if tensor.shape != shape and {tensor.shape, shape} == {torch.Size(()), torch.Size((1,))}:
+            reshaped.append(f"{name} {tuple(tensor.shape)} to {tuple(shape)}")
+            tensor = tensor.reshape(shape)
+        state[name] = tensor.float() if tensor.is_floating_point() else tensor
+    for name in expected:
+        if name.endswith(COUNTER) and name not in state:
+            filled.append(name)
+            state[name] = torch.zeros((), dtype=torch.int64)
+    fits = f"{what} does not fit {type(network).__name__} with {network.architecture.backbone}"
+    checkpoint.refuse_misfits(fits, checkpoint.shapes(expected), checkpoint.shapes(state))
+
+    if layout.normalisation is not None:
+        state[layout.first] = state[layout.first].flip(1)  # they read blue, green, red
+        network.normalisation = layout.normalisation
+    network.load_state_dict(state, strict=True, assign=True)
+    return Report(used, tuple(dropped), tuple(reshaped), tuple(filled))
+
+
+def _renamed(
+    theirs: Mapping[str, Tensor], layout: Layout, auxiliary: bool
+) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
+    """Their tensors by our names, the names that were changed, and those that were dropped.
+
+    A name that no prefix knows stays as it is, and will be unexpected.
+    """
+    names = {**layout.names, **layout.auxiliary} if auxiliary else layout.names
+    without = layout.dropped if auxiliary else (*layout.dropped, *layout.auxiliary)
+    ours: dict[str, Tensor] = {}
+    used: dict[str, str] = {}
+    dropped = []
+    for key, tensor in theirs.items():
+        if key.startswith(without):
+            dropped.append(key)
+            continue
+        prefix = next((prefix for prefix in names if key.startswith(prefix)), None)
+        name = key if prefix is None else names[prefix] + key.removeprefix(prefix)
+        ours[name], used[key] = tensor, name
+    return ours, used, dropped
+
+
+def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str, Tensor], digest: str) -> str:
+    """Convert a network and write it as a checkpoint folder; return what to say about it.
+
+    Raises:
+        ValueError: if the file has another layout, or is of another network than the recipe's.
+    """
+    layout = LAYOUTS[source]
+    _refuse_another_layout(options.file, source, theirs)
+    published = _recipe(options, source)
+    recipe = published
+    if options.auxiliary == "keep":
+        if not layout.auxiliary:
+            raise ValueError(f"files of {source} have no auxiliary classifier; leave out --auxiliary keep")
+        recipe = replace(published, architecture=replace(published.architecture, deep_supervision=True))
+    with torch.device("meta"):
+        network = cast(Any, layout.paper.network)(recipe.data.num_classes, recipe.architecture).eval()
+    report = convert(theirs, layout, network, options.auxiliary == "keep", f"{options.file} for {recipe.name!r}")
+
+    origin = f"converted from {options.file.name} ({source}, sha256 {digest})"
+    changed = {**differences(published, recipe), "weights": ("trained by this recipe", origin)}
+    classes = CLASSES[recipe.data.name]
+    network.about = About(classes, recipe.protocol, to_json(recipe), to_json(changed), machine.commit())
+    with _written_folder(options.to) as folder:
+        network.save_pretrained(folder)
+    return (
+        f"{report}\nwrote {options.to}; test it with\n"
+        f"accelerate launch papers/{layout.paper.folder}/evaluate.py {recipe.name} --weights {options.to} --data DIR"
+    )
+
+
+def convert_backbone(options: Options, source: BackboneSource, theirs: Mapping[str, Tensor], digest: str) -> str:
+    """Write a backbone without its classifier, for `--backbone-weights`; return what to say about it.
+
+    Raises:
+        ValueError: if it is none of those that we have; the differences to the nearest one are listed.
+    """
+    if options.recipe is not None or options.auxiliary != "drop":
+        raise ValueError("a backbone has neither a recipe nor an auxiliary classifier; leave those options out")
+    backbone = _backbone(options.file, source, theirs)
+    classifier = NETWORKS[backbone.name].classifier
+    kept = {key: tensor.contiguous() for key, tensor in theirs.items() if not key.startswith(classifier)}
+    dropped = tuple(key for key in theirs if key.startswith(classifier))
+    origin = {"backbone": backbone.name, "stem": backbone.stem, "file": options.file.name, "sha256": digest}
+    with _written_folder(options.to) as folder:
+        safetensors.torch.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        checkpoint.write_json(folder / "config.json", origin)
+    return (
+        f"{Report({key: key for key in kept}, dropped, (), ())}\nwrote {options.to}: {backbone.name} with the "
+        f"{backbone.stem} stem, for --backbone-weights {options.to / 'model.safetensors'}"
+    )
+
+
+def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) -> Backbone:
+    """The backbone that these weights are of, known by their names and shapes.
+
+    Raises:
+        ValueError: if there is none; what differs from the nearest is listed.
+    """
+    errors: dict[int, ValueError] = {}
+    for name, row in NETWORKS.items():
+        for stem in row.stems if source == "timm" else ("plain",) * name.startswith("resnet"):
+            backbone = Backbone(cast(Any, name), cast(Any, stem), cast(Any, row.output_strides[-1]))
+            with torch.device("meta"):
+                body = build(backbone).body.state_dict()
+            expected = {key: shape for key, shape in checkpoint.shapes(body).items() if not key.endswith(COUNTER)}
+            given = {
+                key: shape
+                for key, shape in checkpoint.shapes(theirs).items()
+                if not key.endswith(COUNTER) and not key.startswith(row.classifier)
+            }
+            try:
+                checkpoint.refuse_misfits(f"{file} is none of our backbones; nearest is {name}", expected, given)
+            except ValueError as error:
+                errors.setdefault(len(expected.items() ^ given.items()), error)
+            else:
+                return backbone
+    raise errors[min(errors)]
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights, all of them finite."""
+    tensors = checkpoint.read_weights(file)
+    strange = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if strange:
+        raise ValueError(f"{file} holds numbers that are not finite, in {checkpoint.listed(strange)}")
+    return tensors
+
+
+def _recipe(options: Options, source: NetworkSource) -> Recipe[Any]:
+    """The recipe that was asked for, else that of the public file of this name, else the layout's own."""
+    layout = LAYOUTS[source]
+    if options.recipe is not None:
+        if options.recipe not in layout.paper.recipes:
+            raise ValueError(
+                f"there is no recipe {options.recipe!r} for {source}, only {', '.join(layout.paper.recipes)}"
+            )
+        return layout.paper.recipes[options.recipe]
+    public = {row.row: recipe for recipe in layout.paper.recipes.values() for row in recipe.reported}
+    for name, recipe in public.items():
+        if options.file.name.startswith(f"{name}_"):
+            return recipe
+    if layout.recipe is None:
+        names = [recipe.name for recipe in public.values() if recipe.reported[0].paper == "mmsegmentation"]
+        raise ValueError(
+            f"the name of {options.file.name} is none of the public files', so it can't tell how it was trained; pass "
+            f"--recipe, one of {', '.join(names)}"
+        )
+    return layout.paper.recipes[layout.recipe]
+
+
+def _refuse_another_layout(file: Path, source: NetworkSource, theirs: Mapping[str, Tensor]) -> None:
+    """Refuse a file of which most names are strange, rather than list them all as missing and unexpected."""
+    known = {
+        name: sum(key.startswith((*layout.names, *layout.auxiliary, *layout.dropped)) for key in theirs)
+        for name, layout in LAYOUTS.items()
+    }
+    nearest = max(known, key=known.__getitem__)
+    if 2 * known[source] < len(theirs) or not theirs:
+        hint = f"; it looks like {nearest}" if 2 * known[nearest] >= len(theirs) > 0 else ""
+        raise ValueError(
+            f"{file} is not in the layout {source}: of its {len(theirs)} names it knows {known[source]}; the first are "
+            f"{checkpoint.listed(theirs, 3)}{hint}"
+        )
+
+
+def _refuse_taken(to: Path) -> None:
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+        raise ValueError(f"{to} exists already; remove it, or pass another --to")
+
+
+@contextmanager
+def _written_folder(to: Path) -> Iterator[Path]:
+    """Give a folder beside `to` to write into, and rename it to `to` when the writing has ended well."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
+        folder = Path(aside) / to.name
+        folder.mkdir()
+        yield folder
+        folder.replace(to)
+
+
+def run(options: Options) -> str:
+    """Do what the options say; return what to say about it.
+
+    Raises:
+        ValueError: in a sentence, if the file can't be read or converted, or the folder is not free.
+        FileNotFoundError: if there is no such file.
+    """
+    _refuse_taken(options.to)
+    theirs = _read(options.file)
+    with options.file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if options.source == "torchvision" or options.source == "timm":  # a form that mypy follows
+        return convert_backbone(options, options.source, theirs, digest)
+    return convert_network(options, options.source, theirs, digest)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    with door():
+        sys.stdout.write(run(tyro.cli(Options, description=__doc__)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Publish a run: python -m hub.publish RECIPE RUN_FOLDER --repo ORG/NAME [--dry-run]
+
+Writes the folder of the repository (weights, configuration, fingerprint, score, model card, results) and uploads it in
+one commit; a dry run writes the folder only. A run whose recipe was changed is refused under the name of a recipe.
+"""
+
+import re
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from huggingface_hub import HfApi
+
+from core import checkpoint, repository
+from core.command import door
+from core.network import About
+from core.recipe import Recipe, differences, from_json
+from hub import card
+from hub.card import Publication
+from hub.networks import PAPERS, Paper, paper_of
+
+SCORE = "score.json"
+COPIED = (repository.CONFIG, repository.WEIGHTS, repository.FINGERPRINT, SCORE)
+CARD = "README.md"
+RESULTS = ".eval_results"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to publish, and where."""
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="the recipe that was trained")]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="the run folder, with its score.json")]
+    repo: Annotated[str, tyro.conf.arg(help="ORG/NAME on the Hub; made if it is not there")]
+    score: Annotated[
+        tuple[Path, ...],
+        tyro.conf.arg(help="scores of rows that test the same weights in another way, as evaluate.py --to writes them"),
+    ] = ()
+    dry_run: Annotated[bool, tyro.conf.arg(help="write the folder and upload nothing")] = False
+    to: Annotated[Path | None, tyro.conf.arg(help="the folder to write; None: RUN_FOLDER/repository")] = None
+    private: Annotated[bool, tyro.conf.arg(help="a new repository opens to its owners only")] = False
+
+
+def gather(options: Options) -> Publication:
+    """Check that the run may be published as asked, and collect what the card tells.
+
+    Raises:
+        ValueError: if the name is no org/name or promises another row, the run has no score or one of other weights,
+            its recipe is another or was changed and has the name of a row, or the weights fail their fingerprint.
+    """
+    paper = paper_of(options.recipe)
+    recipe = paper.recipes[options.recipe]
+    if recipe.same_weights_as:
+        raise ValueError(
+            f"{recipe.name!r} only tests the weights of {recipe.same_weights_as!r}: publish that one, with --score and "
+            "the file that evaluate.py --to wrote"
+        )
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
+        raise ValueError(f"--repo must be ORG/NAME, got {options.repo!r}")
+    measured = checkpoint.read_json(options.run / SCORE)
+    if measured is None:
+        raise ValueError(
+            f"{options.run} has no {SCORE}; a run writes it when it ends, and so does evaluate.py {recipe.name} "
+            f"--weights {options.run} --to {options.run / SCORE}"
+        )
+    network = paper.network.from_pretrained(options.run, verify=True)
+    about = network.about
+    if about is None or about.recipe.get("name") != recipe.name:
+        trained = about.recipe.get("name") if about else None
+        raise ValueError(f"{options.run} was trained by the recipe {trained!r}, not {recipe.name!r}")
+
+    kind: Any = Recipe[type(recipe.architecture)]  # type: ignore[misc]
+    used = replace(from_json(kind, about.recipe), summary=recipe.summary, reported=recipe.reported)
+    changed = {name: (old, new) for name, (old, new) in {**differences(recipe, used), **about.changed}.items()}
+    _refuse_name(options.repo, recipe, changed)
+    scores = [(used, measured), *((_row(paper, recipe, file), checkpoint.read_json(file)) for file in options.score)]
+    for row, score in scores:
+        _refuse_other_score(row, score, about)
+    return Publication(options.repo, paper, used, about, changed, tuple(scores))
+
+
+def _refuse_name(repo: str, recipe: Recipe[Any], changed: card.Changes) -> None:
+    """The name of a row is kept for the weights that its recipe trains."""
+    name = repo.split("/")[1]
+    rows = {row.lower() for paper in PAPERS.values() for row in paper.recipes}
+    if name.lower() not in rows:
+        return
+    if changed:
+        lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())
+        raise ValueError(f"this run changed its recipe ({lines}): {name!r} is a row's name; choose another --repo")
+    if name != recipe.name:
+        raise ValueError(f"{name!r} is the name of another row, this is {recipe.name!r}; choose another --repo")
+
+
+def _row(paper: Paper, recipe: Recipe[Any], file: Path) -> Recipe[Any]:
+    """The recipe of a further score."""
+    name = str((checkpoint.read_json(file) or {}).get("recipe"))
+    row = paper.recipes.get(name)
+    if row is None or row.same_weights_as != recipe.name:
+        raise ValueError(f"--score {file} is of {name!r}, which does not test the weights of {recipe.name!r}")
+    return row
+
+
+def _refuse_other_score(recipe: Recipe[Any], score: dict[str, Any], about: About) -> None:
+    """A score belongs to a row: measured by its recipe, and over the classes of these weights."""
+    needed = {
+        "recipe",
+        "split",
+        "protocol",
+        "mean_iou",
+        "pixel_accuracy",
+        "iou",
+        "pixels",
+        "date",
+        "commit",
+        "hardware",
+    }
+    absent = sorted(needed - score.keys())
+    if absent:
+        raise ValueError(f"the score of {recipe.name!r} lacks {', '.join(absent)}; test again with evaluate.py --to")
+    if score["recipe"] != recipe.name:
+        raise ValueError(f"the score is of the recipe {score['recipe']!r}, not {recipe.name!r}")
+    how = {"data.test": recipe.data.test, "protocol": recipe.protocol}
+    measured = {"data.test": score["split"], "protocol": score["protocol"]}
+    for field, (wanted, found) in differences(how, measured).items():
+        raise ValueError(f"{field} of the score of {recipe.name!r} is {found}, but its recipe tests with {wanted}")
+    if tuple(score["iou"]) != about.classes.names:
+        raise ValueError(
+            f"the score of {recipe.name!r} is of other classes than the weights: {', '.join(score['iou'])}"
+        )
+
+
+def write(publication: Publication, run: Path, folder: Path) -> None:
+    """Write the folder of the repository.
+
+    Raises:
+        ValueError: if it holds files that are not of a repository.
+    """
+    data = publication.data.replace("/", "_")
+    further = {publication.file_of(row): score for row, score in publication.scores[1:]}
+    ours = {*COPIED, *further, CARD, RESULTS}
+    foreign = sorted({file.name for file in folder.iterdir()} - ours) if folder.is_dir() else []
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {checkpoint.listed(foreign)}, which would be uploaded too; choose another --to"
+        )
+    (folder / RESULTS).mkdir(parents=True, exist_ok=True)
+    for file in (folder / RESULTS).iterdir():
+        file.unlink()  # of an earlier data set
+    for name in COPIED:
+        shutil.copyfile(run / name, folder / name)
+    card.card(publication).save(folder / CARD)
+    for name, score in further.items():
+        checkpoint.write_json(folder / name, score)
+    (folder / RESULTS / f"{data}.yaml").write_text(card.eval_results(publication), encoding="utf-8")
+
+
+def upload(publication: Publication, folder: Path, private: bool) -> str:
+    """Upload the folder in one commit, and return its address.
+
+    Raises:
+        OSError: if the Hub is out of reach or does not let us.
+    """
+    api = HfApi()
+    message = f"Publish {publication.recipe.name} at {publication.about.commit}"
+    try:
+        api.create_repo(publication.repository, private=private, exist_ok=True)
+        return api.upload_folder(repo_id=publication.repository, folder_path=folder, commit_message=message).commit_url
+    except Exception as error:  # the Hub's transport has kinds of its own, which change between its releases
+        raise OSError(
+            f"can't publish {publication.url} ({type(error).__name__}: {' '.join(str(error).split())}); {folder} is "
+            "complete: log in with `hf auth login` if you have not, and give the same command again"
+        ) from error
+
+
+def main() -> None:
+    """Publish what the command line says."""
+    with door():
+        options = tyro.cli(Options, description=__doc__)
+        publication = gather(options)
+        folder = options.to or options.run / "repository"
+        write(publication, options.run, folder)
+        address = "" if options.dry_run else upload(publication, folder, options.private)
+    sys.stdout.write(f"{folder} holds the repository" + (f"; published: {address}\n" if address else "\n"))
+
+
+if __name__ == "__main__":
+    main()
