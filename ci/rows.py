@@ -1,108 +1,171 @@
-"""The results tables of the READMEs, from the recipes (reported) and from measured.toml (measured).
+"""The reported rows of all papers beside what was measured, from the recipes and from measured.toml.
 
-python -m ci.rows             prints them
-python -m ci.rows --write     puts them between the marks `<!-- NAME -->` and `<!-- end of NAME -->` of the READMEs
+python -m ci.rows                prints them: recipe, where, protocol, metric, reported, measured
+python -m ci.rows --markdown     writes the tables of the READMEs, between the marks `<!-- NAME -->` and
+                                 `<!-- end of NAME -->`; says which files changed
 """
 
 import re
 import statistics
 import sys
-import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from core.recipe import Recipe
-from papers.danet.recipes import RECIPES as DANET
-from papers.dfdam.recipes import RECIPES as DFDAM
-from papers.pdanet.recipes import RECIPES as PDANET
+from ci.measured import Entry, changes, hours, scores, value_of
+from ci.notes import note
+from core.recipe import Protocol, Recipe
+from hub.networks import PAPERS as NETWORKS
 
 ROOT = Path(__file__).parent.parent
-MEASURED = Path(__file__).parent / "measured.toml"
-PAPERS: dict[str, dict[str, Recipe[Any]]] = {"danet": DANET, "dfdam": DFDAM, "pdanet": PDANET}
+PAPERS: dict[str, dict[str, Recipe[Any]]] = {paper.folder: paper.recipes for paper in NETWORKS.values()}
+"""The recipes of each paper, by its folder."""
 
-ABLATIONS: dict[str, set[str]] = {"DANet": {"Table 1"}, "DF-DAM": {"Table 1", "Table 2"}, "PDANet": set()}
-"""Tables that compare parts of a network: they stand in the paper's README only."""
+ABLATIONS: dict[str, set[str]] = {
+    "DANet": {"Table 1"},
+    "mmsegmentation": {"configs/danet"},
+    "DF-DAM": {"Table 1", "Table 2"},
+    "PDANet": set(),
+    "RANet": {"Section 5.1", "Table 1", "Table 2"},
+    "SANet": {"Table 3"},
+}
+"""Tables that compare parts of a network, or are not the paper's: they stand in the paper's README only."""
 
 
-def measured() -> list[dict[str, Any]]:
-    """The measured scores, oldest first: recipe, metric, value in percent, and the circumstances."""
-    return tomllib.loads(MEASURED.read_text(encoding="utf-8")).get("score", [])
+@dataclass(frozen=True)
+class Row:
+    """One line of a table, as text. A recipe of ours has a row without a reported number."""
+
+    recipe: str
+    what: str
+    where: str
+    protocol: str
+    metric: str
+    reported: str
+    measured: str
+
+    def cells(self) -> tuple[str, ...]:
+        """The columns of the README's tables."""
+        return f"`{self.recipe}`", self.what, self.where, self.protocol, self.metric, self.reported, self.measured
 
 
-def results(recipes: dict[str, Recipe[Any]]) -> str:
-    """A line for each reported row, and for each recipe of ours: reported and latest measured value."""
-    lines = ["| recipe | what | where | reported | measured |", "|---|---|---|---|---|"]
+HEADINGS = ("recipe", "what", "where", "protocol", "metric", "reported", "measured")
+
+
+def rows(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> Iterator[Row]:
+    """A row for each number that the recipes report, and for each recipe that reports none."""
     for name, recipe in recipes.items():
         for row in recipe.reported or (None,):
-            where, value = (f"{row.table}, {row.split}", f"{row.value:.2f}") if row else (recipe.data.test, "none")
             metric = row.metric if row else "mIoU"
-            cells = (where, value if metric == "mIoU" else f"{value} {metric}", _latest(name, metric))
-            lines.append(f"| `{name}` | {recipe.summary} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            yield Row(
+                name,
+                recipe.summary,
+                f"{row.table}, {row.split}" if row else recipe.data.test,
+                in_words(recipe.protocol),
+                metric,
+                f"{row.value:.2f}" if row else "none",
+                latest(name, metric, entries),
+            )
 
 
-def _latest(name: str, metric: str) -> str:
-    """The value measured at the latest commit that measured this recipe: its mean and range, if of several seeds."""
-    scores = [score for score in measured() if score["recipe"] == name and score["metric"] == metric]
-    values = [score["value"] for score in scores if score["commit"] == scores[-1]["commit"]]
-    if len(values) < 2:
-        return "".join(f"{value:.2f}" for value in values)
-    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} seeds)"
+def in_words(protocol: Protocol) -> str:
+    """A protocol in a few words: windows or the whole image, its size, scales, and whether it is mirrored."""
+    words = ["whole image" if protocol.crop is None else f"windows of {protocol.crop} every {protocol.stride}"]
+    if protocol.base is not None:
+        words.append(f"{protocol.edge} edge {protocol.base}")
+    if protocol.limit is not None:
+        words.append(f"at most {protocol.limit}")
+    if protocol.scales != (1.0,):
+        low, high = min(protocol.scales), max(protocol.scales)
+        words.append(f"{len(protocol.scales)} scales {low:g} to {high:g}" if low != high else f"scale {low:g}")
+    if protocol.flip:
+        words.append("mirrored")
+    return ", ".join(words)
 
 
-def circumstances(recipes: dict[str, Recipe[Any]]) -> str:
+def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
+    """The value measured at the latest commit that measured this recipe: its mean and range, if of several seeds.
+
+    A changed recipe is another row, and does not count.
+    """
+    found = [entry for entry in entries if entry["recipe"] == name and not changes(entry)]
+    values = [value_of(entry, metric) for entry in found if entry["commit"] == found[-1]["commit"]]
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return "".join(f"{value:.2f}" for value in known)
+    return f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f}, {len(known)} seeds)"
+
+
+def results(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
+    """The table of reported and measured values, and below it what must be known of its rows."""
+    return "\n\n".join([table(HEADINGS, [row.cells() for row in rows(recipes, entries)]), *notes(recipes)])
+
+
+def notes(recipes: dict[str, Recipe[Any]]) -> list[str]:
+    """A paragraph for each thing that must be known, with the recipes of which it must."""
+    about: dict[str, list[str]] = {}
+    for name, recipe in recipes.items():
+        sentence = note(name, recipe.data.name, recipe.data.test) if recipe.reported else None
+        if sentence is not None:
+            about.setdefault(sentence, []).append(f"`{name}`")
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in about.items()]
+
+
+def circumstances(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
     """How each measured score of these recipes came about."""
+    own = [entry for entry in entries if entry["recipe"] in recipes]
+    headings = ("recipe", "seed", "mIoU", "pixel accuracy", "command", "commit", "hardware", "time", "date")
     lines = [
-        "| recipe | seed | mIoU | pixel accuracy | command | commit | hardware | time | date |",
-        "|---|---|---|---|---|---|---|---|---|",
+        (
+            f"`{entry['recipe']}`" + (", changed" if changes(entry) else ""),
+            str(entry["seed"]),
+            f"{value_of(entry, 'mIoU'):.2f}",
+            f"{value_of(entry, 'pixel accuracy'):.2f}",
+            f"`{entry['command']}`",
+            entry["commit"],
+            entry["hardware"],
+            f"{60 * hours(entry):.0f} min",
+            entry["date"],
+        )
+        for entry in own
     ]
-    for score in measured():
-        if score["recipe"] in recipes and score["metric"] == "mIoU":
-            cells = [
-                f"`{score['recipe']}`",
-                str(score["seed"]),
-                f"{score['value']:.2f}",
-                f"{score['pixel_accuracy']:.2f}",
-            ]
-            cells += [
-                f"`{score['command']}`",
-                score["commit"],
-                score["hardware"],
-                f"{score['minutes']} min",
-                score["date"],
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    notes = [
-        f"`{score['recipe']}`: {score['note']}"
-        for score in measured()
-        if score["recipe"] in recipes and "note" in score
-    ]
-    return "\n\n".join(["\n".join(lines), *notes])
+    said = [f"`{entry['recipe']}`: {entry['note']}" for entry in own if "note" in entry]
+    said += [f"`{entry['recipe']}` was changed: {'; '.join(changes(entry))}." for entry in own if changes(entry)]
+    return "\n\n".join([table(headings, lines), *said])
+
+
+def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = "---|" * len(headings)
+    return "\n".join([f"| {' | '.join(headings)} |", f"|{rule}", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def tables() -> dict[Path, dict[str, str]]:
     """The tables of each README: file -> name of the mark -> text."""
-    summary = {name: recipe for recipes in PAPERS.values() for name, recipe in recipes.items() if _headline(recipe)}
-    files = {ROOT / "README.md": {"results": results(summary)}}
+    entries = scores()
+    measured = {entry["recipe"] for entry in entries}
+    summary = {
+        name: recipe
+        for recipes in PAPERS.values()
+        for name, recipe in recipes.items()
+        if _headline(recipe, name in measured)
+    }
+    files = {ROOT / "README.md": {"results": results(summary, entries)}}
     for paper, recipes in PAPERS.items():
         files[ROOT / "papers" / paper / "README.md"] = {
-            "results": results(recipes),
-            "measured": circumstances(recipes),
+            "results": results(recipes, entries),
+            "measured": circumstances(recipes, entries),
         }
     return files
 
 
-def _headline(recipe: Recipe[Any]) -> bool:
+def _headline(recipe: Recipe[Any], measured: bool) -> bool:
     """Whether a row stands on the first page: what a paper reports beyond its ablations, or what we have measured."""
-    tables = {row.table for row in recipe.reported}
-    return bool(tables - ABLATIONS[recipe.reported[0].paper]) if tables else recipe.name in _measured_names()
-
-
-def _measured_names() -> set[str]:
-    return {score["recipe"] for score in measured()}
+    reporting = {row.table for row in recipe.reported}
+    return bool(reporting - ABLATIONS[recipe.reported[0].paper]) if reporting else measured
 
 
 def with_tables(text: str, named: dict[str, str]) -> str:
@@ -111,30 +174,48 @@ def with_tables(text: str, named: dict[str, str]) -> str:
     Raises:
         ValueError: if a mark is missing.
     """
-    for name, table in named.items():
+    for name, content in named.items():
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         found = re.search(f"{re.escape(start)}\n.*?{re.escape(end)}", text, re.DOTALL)
         if found is None:
             raise ValueError(f"there is no place for the table {name!r}; add the lines {start} and {end}")
-        text = f"{text[: found.start()]}{start}\n{table}\n{end}{text[found.end() :]}"
+        text = f"{text[: found.start()]}{start}\n{content}\n{end}{text[found.end() :]}"
     return text
+
+
+def listing() -> str:
+    """All rows of all papers in aligned columns, and below each paper what must be known."""
+    entries = scores()
+    lines = []
+    for paper, recipes in PAPERS.items():
+        columns = ("recipe", "where", "protocol", "metric", "reported", "measured")
+        cells = [columns, *([getattr(row, column) for column in columns] for row in rows(recipes, entries))]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += [paper, ""]
+        lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+        lines += ["", *notes(recipes), ""]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Print the tables, or write them into the READMEs."""
+    """Print the rows, or write them into the READMEs."""
 
-    write: bool = False
+    markdown: bool = False
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
-    options = tyro.cli(Options, description=__doc__)
+    options = tyro.cli(Options, description=__doc__, args=arguments)
+    if not options.markdown:
+        sys.stdout.write(listing())
+        return
     for file, named in tables().items():
-        if options.write:
-            file.write_text(with_tables(file.read_text(encoding="utf-8"), named), encoding="utf-8")
-        else:
-            sys.stdout.write(f"{file.relative_to(ROOT)}\n\n" + "\n\n".join(named.values()) + "\n\n")
+        before = file.read_text(encoding="utf-8")
+        after = with_tables(before, named)
+        if after != before:
+            file.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"wrote {file.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,181 @@
+"""Golden checkpoints: a tiny trained network of each paper whose score may not move.
+
+    python -m ci.golden                     evaluates all and says what moved; exit code 1 if anything did
+    python -m ci.golden --record danet      trains danet's demo by the paper's own command and stores it
+    python -m ci.golden --rescore danet     stores new scores of the network that is there, after an intended change
+
+Each lies under ci/golden as `model.safetensors` and `config.json`, with `golden.json` (command, commit, score) and the
+scores of one image. The demo recipe is trained for 8 of its 40 epochs, and its protocol is replaced by one with
+windows, two scales and mirroring, so that everything that tests an image takes part; the change stands in
+`config.json`. Weights are stored in half precision, those of the convolutions of PDANet in 8 bits, so that each file is
+below 1 MB; the scores are those of the rounded weights.
+
+Demanded are the recorded mIoU within 0.01 points and the recorded scores within 1e-4 of the largest one. Other
+processors and releases of torch add float32 numbers in another order, which moves scores by some 1e-6 of the largest,
+and by exp(scores) some ten times as much; a wrong computation moves them by 1e-2 or more.
+"""
+
+import subprocess
+import sys
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core import checkpoint, datasets
+from core.datasets import Pairs, scenes
+from core.evaluation import evaluate
+from core.inference import infer
+from core.metrics import Score
+from core.network import Network
+from core.repository import WEIGHTS
+from core.testing import record
+from core.transforms import TestSamples
+from hub.networks import PAPERS, from_pretrained
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+RECORD = "golden.json"
+SCORES = "scores.safetensors"
+
+TOLERANCE = 0.01  # of mIoU, in points of 100
+SCORE_TOLERANCE = 1e-4  # of the largest score
+TESTED = 24  # scenes of the split "test"
+IMAGE = (4, 0, 40, 56)  # seed, index, height and width of the scene whose scores are stored; no split has this seed
+
+Folder = Literal["danet", "dfdam", "pdanet", "ranet", "sanet"]
+NETWORKS = {paper.folder: paper.network for paper in PAPERS.values()}
+FOLDERS: tuple[Folder, ...] = typing.get_args(Folder)
+SHORT = ("--recipe.optimisation.length", "8")
+MACHINE = ("--run.threads", "1", "--run.workers", "0")  # so that the same command gives the same weights
+PROTOCOL = (
+    *("--recipe.protocol.crop", "80", "--recipe.protocol.stride", "48", "--recipe.protocol.base", "128"),
+    *("--recipe.protocol.scales", "0.75", "1.25", "--recipe.protocol.flip"),
+)
+MERGES = {"danet": "exp", "dfdam": "softmax", "pdanet": "softmax", "ranet": "softmax", "sanet": "scores"}
+
+
+def command(folder: str, to: Path) -> list[str]:
+    """The words that train the golden network of a paper; `to` is where its run folder goes."""
+    options = [*SHORT, *PROTOCOL, "--recipe.protocol.merge", MERGES[folder], *MACHINE, "--to", str(to)]
+    return [f"papers/{folder}/train.py", f"{folder}-demo", *options]
+
+
+def rounded(folder: str, name: str, value: Tensor) -> Tensor:
+    """A tensor of the state dict as it is stored."""
+    if not value.is_floating_point():
+        return value
+    return value.to(torch.float8_e4m3fn if folder == "pdanet" and value.ndim == 4 else torch.float16)
+
+
+def pairs() -> Pairs:
+    """The scenes that the golden networks are tested on."""
+    few = datasets.read("scenes", None, "test")
+    return Pairs(few.rows.select(range(TESTED)), few.classes, few.mapping)
+
+
+def test(network: Network, tested: Pairs) -> Score:
+    """Test a network on scenes with the protocol that its checkpoint names."""
+    assert network.about is not None
+    samples = TestSamples(tested, network.normalisation)
+    return evaluate(network, samples, network.about.protocol, tested.classes, Accelerator(cpu=True))
+
+
+def scores_of_one_image(network: Network) -> Tensor:
+    """The merged scores of the stored image, k h w."""
+    assert network.about is not None
+    image, _ = scenes.draw(*IMAGE)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    return infer(network.eval(), network.normalisation(pixels), network.about.protocol).float()
+
+
+def moved(folder: str, tested: Pairs) -> list[str]:
+    """What of a golden network is not as recorded, in sentences; empty if all is."""
+    network = from_pretrained(GOLDEN / folder)
+    return moved_score(folder, network, tested) + moved_scores(folder, network)
+
+
+def moved_score(folder: str, network: Network, tested: Pairs) -> list[str]:
+    """What of its score over the scenes is not as recorded."""
+    stored = checkpoint.read_json(GOLDEN / folder / RECORD)
+    score = test(network, tested)
+    now = {"mean_iou": 100 * score.mean_iou, "pixel_accuracy": 100 * score.pixel_accuracy}
+    return [
+        f"{folder}: {name} is {value:.4f}, recorded is {stored[name]:.4f}"
+        for name, value in now.items()
+        if not abs(value - stored[name]) <= TOLERANCE
+    ]
+
+
+def moved_scores(folder: str, network: Network) -> list[str]:
+    """Whether the scores of one image are not as recorded."""
+    scores, recorded = scores_of_one_image(network), load_file(GOLDEN / folder / SCORES)["scores"]
+    if scores.shape != recorded.shape:
+        return [f"{folder}: the scores of one image are {tuple(scores.shape)}, recorded are {tuple(recorded.shape)}"]
+    largest = float(recorded.abs().max())
+    difference = float((scores - recorded).abs().max()) / largest
+    if difference <= SCORE_TOLERANCE:
+        return []
+    return [f"{folder}: the scores of one image differ by {difference:.2g} of the largest one, {largest:.3g}"]
+
+
+def store(folder: str, run: Path) -> None:
+    """Round the network of a run folder and keep it."""
+    network = NETWORKS[folder].from_pretrained(run)
+    kept = {name: rounded(folder, name, value) for name, value in network.state_dict().items()}
+    network.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in kept.items()}
+    )
+    network.save_pretrained(GOLDEN / folder)
+    save_file(kept, GOLDEN / folder / WEIGHTS, metadata={"format": "pt"})
+    (GOLDEN / folder / "README.md").unlink(missing_ok=True)
+
+
+def rescore(folder: str) -> dict[str, Any]:
+    """Record what the stored network of a paper computes now."""
+    where = GOLDEN / folder
+    network = from_pretrained(where)
+    assert network.about is not None
+    score = test(network, pairs())
+    words = " ".join(command(folder, Path("runs/golden")))
+    line = record(f"{folder}-demo", score, command=f"accelerate launch {words}", scenes=TESTED)
+    line["changed"] = network.about.changed
+    line["trained_at"] = network.about.commit
+    checkpoint.write_json(where / RECORD, {name: value for name, value in line.items() if name != "confusion"})
+    save_file({"scores": scores_of_one_image(network).contiguous()}, where / SCORES)
+    return line
+
+
+@dataclass(frozen=True)
+class Options:
+    """Evaluate, or record what is evaluated."""
+
+    record: Annotated[tuple[Folder, ...], tyro.conf.arg(help="train and store")] = ()
+    rescore: Annotated[tuple[Folder, ...], tyro.conf.arg(help="store new scores of the networks that are there")] = ()
+    to: Annotated[Path, tyro.conf.arg(help="where the runs go")] = ROOT / "runs" / "golden"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return 1 if a score has moved."""
+    options = tyro.cli(Options, description=__doc__, args=arguments)
+    for folder in options.record:
+        subprocess.run([sys.executable, *command(folder, options.to)], cwd=ROOT, check=True)
+        store(folder, options.to / f"{folder}-demo")
+    for folder in (*options.record, *options.rescore):
+        sys.stdout.write(f"{folder}: mIoU {rescore(folder)['mean_iou']:.4f}\n")
+    if options.record or options.rescore:
+        return 0
+    tested = pairs()
+    found = [sentence for folder in FOLDERS for sentence in moved(folder, tested)]
+    sys.stdout.write("".join(f"{sentence}\n" for sentence in found) or "nothing moved\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""How fast and how frugal RANet's regions are, beside a form that builds tables of all pairs.
+
+    OMP_WAIT_POLICY=passive python -m ci.region_benchmark
+    python -m ci.region_benchmark --side 33 --rounds 5
+
+Everything is float32, one image. "trained" maps are made from the labels of an embedded scene and have a few dozen
+regions; "untrained" ones are nearly uniform, which makes a single region, the most work that there can be. The usual
+form keeps D, E and F as tables of n * n entries, with the place of each maximum, as the authors' code does; it is given
+our maximum along lines, without which it would take minutes, and computes the terms of E again for the backward pass,
+without which it would not fit. Both run in the same process, in turns. Peak memory is what forward and backward add to
+the inputs, each measured in a fresh process (Linux only).
+
+Seconds are those of the clock or, where that is less, the processor's, summed over threads: on a busy machine the clock
+counts the work of others too, and an idle one takes no longer than the sum. The exit code is 1 if a target is missed:
+
+    97 x 97, 19 classes    construction forward 9 s, forward + backward 25 s, memory 300 MB; interaction 1 s
+    33 x 33, 19 classes    construction forward + backward 0.6 s
+    any size               construction takes no more time and at most 1/5 of the memory of the usual form
+
+The usual form needs about 34 bytes for each pair (i, j), 3 GB at the default size.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from ci.attention_benchmark import machine, peak, say
+from core.datasets import scenes
+from papers.ranet.construction import Form, RegionConstruction, Regions, _number, halves
+from papers.ranet.interaction import RegionInteraction
+
+SECONDS = {  # targets by side: construction forward, construction forward + backward, interaction forward + backward
+    97: (9.0, 25.0, 1.0),
+    33: (None, 0.6, None),
+}
+MEGABYTES = {97: 300.0}
+TIME_TARGET, MEMORY_TARGET = 1.0, 1 / 5
+CHANNELS = 512
+PAPER = Form("paper", True, True)
+
+Kind = Literal["trained", "untrained"]
+Name = Literal["usual", "regions"]
+Build = Callable[[Tensor, Tensor], Regions]
+
+
+def maps(kind: Kind, side: int, classes: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return B (1 h w) and C (1 k h w) of a square map."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, classes, side, side, generator=generator)
+    uncertain = torch.rand(1, side, side, generator=generator)
+    if kind == "untrained":
+        return (0.05 + 0.02 * uncertain).to(device), (0.1 * noise).softmax(dim=1).to(device)
+    picture = scenes.read("test", 1, (4 * side, 4 * side))[0]["labels"]
+    labels = torch.from_numpy(np.array(picture)[None, 2::4, 2::4]).long()
+    labels = labels.where(labels < classes, 0)
+    scores = 6 * functional.one_hot(labels, classes).movedim(3, 1) + noise
+    edge = functional.pad((labels[:, :, 1:] != labels[:, :, :-1]).float(), (0, 1))
+    edge = edge.maximum(functional.pad((labels[:, 1:] != labels[:, :-1]).float(), (0, 0, 0, 1)))
+    return (0.9 * edge + 0.08 * uncertain).to(device), scores.softmax(dim=1).to(device)
+
+
+# The usual form
+
+
+class LineTable(torch.autograd.Function):
+    """D of all pairs of one image as a table, with a table of where each maximum was found."""
+
+    @staticmethod
+    def forward(ctx: Any, B: Tensor) -> Tensor:
+        """Return D (n n)."""
+        n = B.numel()
+        D, places = B.new_zeros(n, n), torch.zeros(n, n, dtype=torch.int32, device=B.device)
+        for i, j, lines, tile, pairs in LineTable.pairs(B):
+            values, place = lines.maxima_and_places(tile)
+            D[i, j] = D[j, i] = values[pairs]
+            places[i, j] = place.expand(pairs.shape)[pairs].int()
+        ctx.save_for_backward(B, places)
+        return D
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Return the gradient for B."""
+        B, places = ctx.saved_tensors
+        (dD,) = gradients
+        dB = torch.zeros_like(B)
+        for half in halves(B, B[:, None], PAPER):
+            for lines, all_tiles in half.lengths():
+                for tile in all_tiles:
+                    i, j, _ = LineTable.ends(half, tile, B)
+                    lines.pull(places[i, j].long(), dD[i, j] + dD[j, i])
+                half.turn(dB).add_(lines.gradient())
+        return dB
+
+    @staticmethod
+    def pairs(B: Tensor) -> Any:
+        """Yield, tile by tile, the pixels i and j of all pairs, their lines, the tile, and which entries are pairs."""
+        for half in halves(B, B[:, None], PAPER):
+            for lines, all_tiles in half.lengths():
+                for tile in all_tiles:
+                    i, j, pairs = LineTable.ends(half, tile, B)
+                    yield i, j, lines, tile, pairs
+
+    @staticmethod
+    def ends(half: Any, tile: Any, B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the pixels i and j of the pairs of a tile, and which of its entries are pairs."""
+        number = half.turn(torch.arange(B.numel(), device=B.device).view_as(B))
+        pairs = half.pairs(tile)[None].expand(tile.size(1))
+        return tile.start(number).expand(pairs.shape)[pairs], tile.end(number).expand(pairs.shape)[pairs], pairs
+
+
+def _term(c: Tensor) -> Tensor:
+    """Return S log2 S of all pairs for the probabilities of one class."""
+    S = c[:, None] + c
+    return S * S.log2()
+
+
+def usual(B: Tensor, C: Tensor) -> Regions:
+    """Return the regions of one image by tables of all pairs."""
+    D = LineTable.apply(B)
+    c = C[0].flatten(1)
+    own = (c * (1 + c.log2())).sum(dim=0) / 2
+    E = own[:, None] + own
+    for of_class in c:
+        E = E - checkpoint(_term, of_class, use_reentrant=False) / 2
+    F = (1 - D) * (1 - E)
+    grouped = ((F + F.T) / 2 > 0.8).fill_diagonal_(True)
+    index, number = _number(grouped.byte().argmax(dim=1).view_as(B))
+    same = index.view(-1, 1) == index.view(-1)
+    J = (F * same).sum(dim=1) / same.sum(dim=1)
+    return Regions(index, J.view_as(B), number)
+
+
+FORMS: dict[Name, Build] = {"usual": usual, "regions": RegionConstruction()}
+
+
+# Measurements
+
+
+def forward(build: Build, B: Tensor, C: Tensor) -> None:
+    """Find the regions without gradient."""
+    with torch.no_grad():
+        build(B, C)
+
+
+def training(build: Build, B: Tensor, C: Tensor) -> None:
+    """Find the regions, and the gradients of their scores."""
+    leaves = [x.detach().requires_grad_() for x in (B, C)]
+    torch.autograd.grad(build(*leaves).J.sum(), leaves)
+
+
+def interaction(regions: Regions, A: Tensor) -> None:
+    """Let regions interact, and find the gradients."""
+    leaves = [x.detach().requires_grad_() for x in (A, regions.J)]
+    torch.autograd.grad(RegionInteraction()(leaves[0], regions._replace(J=leaves[1])).sum(), leaves)
+
+
+def seconds(runs: Mapping[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
+    """Return the median seconds of each run over interleaved rounds: the clock's, or the processor's if less."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            run()
+            if device != "cpu":
+                torch.cuda.synchronize(device)
+            passed, worked = time.perf_counter() - clock, time.process_time() - processor
+            times[name].append(min(passed, worked) if device == "cpu" else passed)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def growth(name: Name, side: int, classes: int, device: str) -> int:
+    """Return the bytes that forward and backward of a form add to untrained maps; call it in a new process."""
+    training(FORMS[name], *maps("untrained", 7, classes, device))  # libraries load at their first use
+    arguments = maps("untrained", side, classes, device)
+    before = peak(device)
+    training(FORMS[name], *arguments)
+    return peak(device) - before
+
+
+def growth_in_new_process(name: Name, side: int, classes: int, device: str = "cpu") -> int:
+    """Return `growth`, measured where nothing else has used memory yet."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(growth, name, side, classes, device).result()
+
+
+def judge(what: str, measured: float, unit: str, target: float | None, than: str = "") -> bool:
+    """Write one measurement and its target, and return whether it is met."""
+    met = target is None or measured <= target
+    goal = "no target" if target is None else f"target {target:.3f} {unit} {'met' if met else 'NOT met'}"
+    say(f"{what:48} {measured:9.3f} {unit}   {goal}{than}")
+    return met
+
+
+def main(side: int = 97, classes: int = 19, rounds: int = 1, device: str = "cpu", compare: bool = True) -> int:
+    """Measure the regions of RANet in time and memory; return 1 if a target is missed.
+
+    Args:
+        side: height and width of the map.
+        classes: of the semantic scores; the targets are for 19.
+        rounds: timed rounds, whose median is taken.
+        device: "cpu" or a CUDA device.
+        compare: with the usual form.
+    """
+    say(machine(device))
+    say(f"{side} x {side} positions, {classes} classes, float32, {rounds} rounds")
+    names = [name for name in FORMS if compare or name == "regions"]
+    of_construction, of_training, of_interaction = SECONDS.get(side, (None, None, None))
+    for build in FORMS.values():
+        training(build, *maps("untrained", 7, classes, device))
+    met = []
+    kinds: tuple[Kind, ...] = ("trained", "untrained")
+    for kind in kinds:
+        B, C = maps(kind, side, classes, device)
+        regions = FORMS["regions"](B, C)
+        say(f"{kind} maps: {int(regions.number)} regions")
+        A = torch.randn(1, CHANNELS, side, side, device=device)
+        interaction(regions, A)
+        runs = {f"{name}, forward": partial(forward, FORMS[name], B, C) for name in names}
+        runs |= {f"{name}, forward + backward": partial(training, FORMS[name], B, C) for name in names}
+        times = seconds({**runs, "interaction": partial(interaction, regions, A)}, rounds, device)
+        targets = {"forward": of_construction, "forward + backward": of_training}
+        for what, target in targets.items():
+            ours = times[f"regions, {what}"]
+            met.append(judge(f"construction, {kind}, {what}", ours, "s", target))
+            if compare:
+                theirs = times[f"usual, {what}"]
+                met.append(judge("  of the usual form's time", ours / theirs, "", TIME_TARGET, f", {theirs:.3f} s"))
+        met.append(judge(f"interaction, {kind}, forward + backward", times["interaction"], "s", of_interaction))
+    ours, *others = (growth_in_new_process(name, side, classes, device) / 1e6 for name in reversed(names))
+    met.append(judge("construction, memory", ours, "MB", MEGABYTES.get(side)))
+    for theirs in others:
+        met.append(judge("  of the usual form's memory", ours / theirs, "", MEMORY_TARGET, f", {theirs:.0f} MB"))
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))

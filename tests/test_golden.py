@@ -1,0 +1,169 @@
+"""The golden networks score what was recorded, and a bug in anything that makes a score turns them red."""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+
+from ci import golden
+from ci.golden import FOLDERS, GOLDEN, RECORD, SCORES, moved, moved_score, moved_scores
+from core.checkpoint import read_json
+from core.datasets import Pairs
+from core.repository import CONFIG, WEIGHTS
+from hub.networks import PAPERS, from_pretrained
+
+MILLION = 10**6
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu() -> Iterator[None]:
+    """What is recorded was computed on a CPU; other tests may have settled for another device."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def tested() -> Pairs:
+    return golden.pairs()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nothing_has_moved(folder: str, tested: Pairs) -> None:
+    assert moved(folder, tested) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_golden_network_is_small_trained_and_tells_how(folder: str) -> None:
+    where = GOLDEN / folder
+    assert {file.name for file in where.iterdir()} == {CONFIG, WEIGHTS, "fingerprint.json", RECORD, SCORES}
+    assert (where / WEIGHTS).stat().st_size < MILLION
+    stored, about = read_json(where / RECORD), read_json(where / CONFIG)["about"]
+    assert stored["recipe"] == about["recipe"]["name"] == f"{folder}-demo"
+    assert f"papers/{folder}/train.py {folder}-demo" in stored["command"]
+    assert {"commit", "date", "hardware", "trained_at"} <= stored.keys()
+    protocol = about["recipe"]["protocol"]
+    assert protocol["crop"] > protocol["stride"]
+    assert protocol["flip"]
+    assert len(protocol["scales"]) == 2
+    assert stored["changed"] == about["changed"]
+    assert set(about["changed"]) <= {"optimisation.length", *(f"protocol.{name}" for name in protocol)}
+    assert stored["mean_iou"] > 20  # one class for all pixels makes 3 to 4
+
+
+def test_together_they_merge_in_every_way() -> None:
+    protocols = [read_json(GOLDEN / folder / CONFIG)["about"]["protocol"] for folder in FOLDERS]
+    assert {protocol["merge"] for protocol in protocols} == {"softmax", "scores", "exp"}
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A line of a function or a method, `owner` in `module`, and what it is mistaken for."""
+
+    module: str
+    owner: str
+    line: str
+    mistake: str
+
+    def plant(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the mistake in the place of the line, as if somebody had written it there."""
+        module = importlib.import_module(self.module)
+        *path, name = self.owner.split(".")
+        place = getattr(module, path[0]) if path else module
+        source = textwrap.dedent(inspect.getsource(getattr(place, name)))
+        assert source.count(self.line) == 1, f"{self.owner} has no line {self.line!r} any more: plant another bug"
+        written: dict[str, object] = {}
+        exec(source.replace(self.line, self.mistake), vars(module), written)
+        monkeypatch.setattr(place, name, written[name])
+
+
+SCORING = {
+    "metrics: the first class is not counted": Bug(
+        "core.metrics", "confusion", "counted = labels != IGNORE", "counted = (labels != IGNORE) & (labels != 0)"
+    ),
+    "label mapping: a class is taken for its neighbour": Bug(
+        "core.datasets.pairs", "Pairs.lookup", "table[value] = label", "table[value] = 3 if label == 2 else label"
+    ),
+}
+MERGING = {
+    "windows: the last one wins": Bug(
+        "core.inference",
+        "_slide",
+        "total[:, y : y + tall, x : x + wide] += answer",
+        "total[:, y : y + tall, x : x + wide] = answer",
+    ),
+    "flip: scores are not mirrored back": Bug(
+        "core.inference",
+        "_answers",
+        "_scores(network, windows.flip(-1)).flip(-1)",
+        "_scores(network, windows.flip(-1))",
+    ),
+    "scales: only the last counts": Bug(
+        "core.inference", "infer", "total = answer if total is None else total + answer", "total = answer"
+    ),
+}
+ATTENTION = {
+    "danet": Bug("papers.danet.model", "PositionAttention.forward", "attention(C, B, D)", "attention(B, C, D)"),
+    "dfdam": Bug(
+        "papers.dfdam.model",
+        "DualAttentionFusion.forward",
+        "alpha_L * X_L, alpha_H * X_H",
+        "alpha_H * X_L, alpha_L * X_H",
+    ),
+    "pdanet": Bug("papers.pdanet.model", "PositionAttention.forward", "attention(C, B, D)", "attention(B, C, D)"),
+    "ranet": Bug("papers.ranet.interaction", "RegionInteraction.forward", "interact(L, regions, phi, self.scope)", "L"),
+    "sanet": Bug("papers.sanet.model", "SqueezeAndAttention.forward", "X_attn * X_res + X_attn", "X_attn * X_res"),
+}
+
+
+@pytest.mark.parametrize("bug", SCORING.values(), ids=SCORING)
+def test_a_planted_bug_moves_the_score(bug: Bug, tested: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = from_pretrained(GOLDEN / "danet")
+    bug.plant(monkeypatch)
+    monkeypatch.setattr("core.evaluation.confusion", importlib.import_module("core.metrics").confusion)
+    assert any("danet: mean_iou is" in sentence for sentence in moved_score("danet", network, tested))
+
+
+@pytest.mark.parametrize("bug", MERGING.values(), ids=MERGING)
+def test_a_planted_bug_moves_the_scores_of_an_image(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = from_pretrained(GOLDEN / "danet")
+    bug.plant(monkeypatch)
+    if bug.owner == "infer":
+        monkeypatch.setattr(golden, "infer", importlib.import_module("core.inference").infer)
+    assert moved_scores("danet", network) != []
+
+
+@pytest.mark.parametrize(("folder", "bug"), ATTENTION.items(), ids=ATTENTION)
+def test_a_planted_bug_in_an_attention_moves_the_scores(folder: str, bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = from_pretrained(GOLDEN / folder)
+    assert moved_scores(folder, network) == []
+    bug.plant(monkeypatch)
+    assert moved_scores(folder, network) != []
+
+
+def test_every_paper_has_a_golden_network_and_a_planted_bug() -> None:
+    assert set(FOLDERS) == set(ATTENTION) == {paper.folder for paper in PAPERS.values()}
+
+
+def test_the_command_says_what_moved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"danet": [], "sanet": ["sanet: mean_iou is 1.0000, recorded is 2.0000"]}
+    monkeypatch.setattr(golden, "pairs", lambda: None)
+    monkeypatch.setattr(golden, "moved", lambda folder, tested: said.get(folder, []))
+    assert golden.main([]) == 1
+    assert capsys.readouterr().out == "sanet: mean_iou is 1.0000, recorded is 2.0000\n"
+    said.clear()
+    assert golden.main([]) == 0
+    assert capsys.readouterr().out == "nothing moved\n"
+
+
+def test_a_word_that_is_no_paper_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        golden.main(["--record", "fcn", "--to", str(tmp_path)])
+    assert left.value.code == 2
+    assert "fcn" in capsys.readouterr().err

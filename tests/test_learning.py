@@ -1,0 +1,110 @@
+"""The gate that says whether training still learns: its threshold, its verdicts, its record."""
+
+import statistics
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci import learning
+from ci.golden import FOLDERS
+from ci.learning import EPOCHS, RECORDED, SEEDS, command, least, main, recorded, to_toml
+from hub.networks import PAPERS
+
+VALUES = [30.0, 31.0, 32.0, 33.0, 34.0]
+
+
+def line(seed: int, value: float, **more: Any) -> dict[str, Any]:
+    told = {"commit": "0123abc", "date": "2026-11-21", "hardware": "CPU"}
+    return {"paper": "danet", "epochs": EPOCHS, "seed": seed, "mean_iou": value, "seconds": 60, **told, **more}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Five recorded seeds of danet."""
+    file = tmp_path / "learning.toml"
+    file.write_text("".join(to_toml(line(seed, value)) for seed, value in enumerate(VALUES)))
+    return file
+
+
+def train_to(value: float, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Stand in for training; the returned list says what was asked for."""
+    asked: list[tuple[str, int]] = []
+
+    def trained(folder: str, seed: int, threads: int | None = None) -> dict[str, Any]:
+        asked.append((folder, seed))
+        return line(seed, value + seed, paper=folder)
+
+    monkeypatch.setattr(learning, "trained", trained)
+    return asked
+
+
+def test_the_least_is_three_deviations_below_the_mean() -> None:
+    assert least(VALUES) == pytest.approx(32 - 3 * statistics.stdev(VALUES))
+    assert least([30.0] * 5) == 30.0
+    with pytest.raises(ValueError, match="4 seeds are recorded, and 5 are needed"):
+        least(VALUES[1:])
+
+
+def test_no_recorded_seed_could_fail_by_itself() -> None:
+    assert least([0.0, 100.0, 100.0, 100.0, 100.0]) < 0.0
+
+
+@pytest.mark.parametrize(("value", "code"), [(27.3, 0), (27.2, 1), (99.0, 0)])
+def test_the_verdict(
+    value: float, code: int, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = train_to(value, monkeypatch)
+    assert main(["danet", "--file", str(file)]) == code
+    assert asked == [("danet", 0)]
+    assert f"danet: mIoU {value:.2f} after 60 s, at least 27.26 wanted" in capsys.readouterr().out
+
+
+def test_without_five_seeds_nothing_is_judged(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = train_to(99.0, monkeypatch)
+    assert main(["sanet", "--file", str(file)]) == 2
+    assert asked == []
+    assert "sanet: not judged: 0 seeds are recorded" in capsys.readouterr().out
+    assert main(["danet", "sanet", "--file", str(file)]) == 2
+    train_to(0.0, monkeypatch)
+    assert main(["danet", "sanet", "--file", str(file)]) == 1
+
+
+def test_another_budget_is_another_record(file: Path) -> None:
+    file.write_text(file.read_text() + to_toml(line(0, 90.0, epochs=EPOCHS + 1)) + to_toml(line(1, 31.5)))
+    assert recorded("danet", file) == {0: 30.0, 1: 31.5, 2: 32.0, 3: 33.0, 4: 34.0}
+    assert recorded("sanet", file) == {}
+
+
+def test_recording_goes_on_where_it_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(to_toml(line(0, 30.0)) + to_toml(line(2, 32.0)))
+    before = file.read_text()
+    asked = train_to(40.0, monkeypatch)
+    assert main(["danet", "--record", "--file", str(file)]) == 0
+    assert asked == [("danet", 1), ("danet", 3), ("danet", 4)]
+    assert file.read_text().startswith(before)
+    assert recorded("danet", file) == {0: 30.0, 1: 41.0, 2: 32.0, 3: 43.0, 4: 44.0}
+
+
+def test_the_command_is_the_paper_s_own() -> None:
+    words = " ".join(command("danet", 3, Path("runs")))
+    assert words == "papers/danet/train.py danet-demo --recipe.optimisation.length 8 --run.seed 3 --to runs"
+    assert command("danet", 3, Path("runs"), 1)[-2:] == ["--run.threads", "1"]
+
+
+def test_the_papers_are_all() -> None:
+    assert set(FOLDERS) == {paper.folder for paper in PAPERS.values()}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_stored_seeds_are_a_record(folder: Any) -> None:
+    values = recorded(folder)
+    if not values:
+        pytest.skip(f"nothing is recorded yet: python -m ci.learning {folder} --record")
+    assert set(values) == set(SEEDS)
+    assert least(list(values.values())) > 10  # one class for all pixels makes 3 to 4
+    lines = tomllib.loads(RECORDED.read_text(encoding="utf-8"))["run"]
+    assert all({"commit", "date", "hardware", "seconds"} <= line.keys() for line in lines)

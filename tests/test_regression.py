@@ -1,0 +1,110 @@
+"""The weekly check of what is published, and the workflows that run the checks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ci import oldest, regression
+from ci.check import Judgement, Options, Report
+from ci.regression import main, published, summary
+from hub.networks import paper_of
+
+WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
+
+
+def report(verdict: Any, recipe: str = "danet-demo") -> Report:
+    return Report(recipe, "org/name", "0" * 64, (Judgement("regression", verdict, "mIoU 1 | 2"),))
+
+
+@pytest.fixture
+def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the check over a list with these verdicts; returns the exit code and what was asked for."""
+
+    def run(*verdicts: str) -> tuple[int, list[Options]]:
+        names = ["danet-r18-camvid", "dfdam-demo", "sanet-demo"][: len(verdicts)]
+        file = tmp_path / "published.toml"
+        file.write_text(
+            "".join(
+                f'[[checkpoint]]\nrecipe = "{name}"\nweights = "org/{name}"\ngate = "regression"\n' for name in names
+            )
+        )
+        answers = iter(verdicts)
+        asked: list[Options] = []
+
+        def check(options: Options) -> Report:
+            asked.append(options)
+            return report(next(answers), options.recipe)
+
+        monkeypatch.setattr(regression, "check", check)
+        return main(["--data", "/data", "--published", str(file)]), asked
+
+    return run
+
+
+def test_every_published_checkpoint_is_checked(checks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    code, asked = checks("holds", "holds")
+    assert code == 0
+    assert [(one.recipe, one.weights, one.gate, one.data) for one in asked] == [
+        ("danet-r18-camvid", "org/danet-r18-camvid", "regression", Path("/data/camvid")),
+        ("dfdam-demo", "org/dfdam-demo", "regression", None),
+    ]
+    assert "| `dfdam-demo` | org/name | regression | holds | mIoU 1 / 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [(("holds", "falls short", "not judged"), 1), (("holds", "not judged"), 2), ((), 2)],
+)
+def test_the_worst_verdict_is_the_exit_code(checks: Any, verdicts: tuple[str, ...], code: int) -> None:
+    assert checks(*verdicts)[0] == code
+
+
+def test_what_does_not_hold_is_bold_and_nothing_is_said() -> None:
+    assert "| **falls short** |" in summary([report("falls short")])
+    assert summary([]) == "No checkpoint is published, so nothing was checked."
+
+
+def test_what_is_published_names_a_recipe() -> None:
+    for line in published():
+        assert line["recipe"] in paper_of(line["recipe"]).recipes
+        assert line.get("gate", "both") in ("both", "regression", "reproduction")
+        assert line["weights"].count("/") == 1
+
+
+def workflow(name: str) -> dict[Any, Any]:
+    content = yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8"))
+    return {**content, "on": content[True]}  # YAML 1.1 takes the word on for true
+
+
+def test_checks_run_on_every_push_with_old_and_new_python_and_torch() -> None:
+    checks = workflow("checks.yml")
+    assert "push" in checks["on"]
+    job = checks["jobs"]["checks"]
+    pairs = {(one["python"], one["torch"]) for one in job["strategy"]["matrix"]["include"]}
+    assert pairs == {("3.11", "oldest"), ("3.11", "newest"), ("3.x", "newest")}
+    assert job["steps"][-1]["run"] == "bash .ci/run"
+    assert checks["jobs"]["learning"]["steps"][-1]["run"] == "python -m ci.learning"
+
+
+def test_the_regression_runs_weekly_on_a_gpu_and_leaves_a_summary() -> None:
+    weekly = workflow("regression.yml")
+    ((schedule,),) = [list(one.values()) for one in weekly["on"]["schedule"]]
+    assert schedule.split()[2:4] == ["*", "*"]
+    assert schedule.split()[4] in "0123456"
+    job = weekly["jobs"]["checkpoints"]
+    assert job["runs-on"] == ["self-hosted", "gpu"]
+    assert "python -m ci.regression" in job["steps"][-1]["run"]
+    assert "$GITHUB_STEP_SUMMARY" in job["steps"][-1]["run"]
+    assert "set -o pipefail" in job["steps"][-1]["run"]  # or the exit code would be that of tee
+
+
+def test_the_oldest_torch_is_the_lower_bound_of_the_project(tmp_path: Path) -> None:
+    assert [line.split("==")[0] for line in oldest.constraints()] == ["torch", "torchvision"]
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[project]\ndependencies = ["numpy>=2.0", "torch>=2.11", "torchvision>=0.26"]\n')
+    assert oldest.constraints(file) == ["torch==2.11.*", "torchvision==0.26.*"]
+    file.write_text('[project]\ndependencies = ["torch>=2.11", "torchvision"]\n')
+    with pytest.raises(ValueError, match="torchvision>=VERSION"):
+        oldest.constraints(file)
