@@ -145,7 +145,6 @@ def rescore(folder: str) -> dict[str, Any]:
     score = test(network, pairs())
     words = " ".join(command(folder, Path("runs/golden")))
     line = record(f"{folder}-demo", score, command=f"accelerate launch {words}", scenes=TESTED)
-    line["changed"] = network.about.changed
     line["trained_at"] = network.about.commit
     checkpoint.write_json(where / RECORD, {name: value for name, value in line.items() if name != "confusion"})
     save_file({"scores": scores_of_one_image(network).contiguous()}, where / SCORES)

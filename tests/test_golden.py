@@ -52,7 +52,6 @@ def test_a_golden_network_is_small_trained_and_tells_how(folder: str) -> None:
     assert protocol["crop"] > protocol["stride"]
     assert protocol["flip"]
     assert len(protocol["scales"]) == 2
-    assert stored["changed"] == about["changed"]
     assert set(about["changed"]) <= {"optimisation.length", *(f"protocol.{name}" for name in protocol)}
     assert stored["mean_iou"] > 20  # one class for all pixels makes 3 to 4
 
