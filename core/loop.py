@@ -44,8 +44,8 @@ def parameter_groups(network: Network, optimisation: Optimisation) -> list[dict[
 def train(training: Training[Architecture]) -> Score:
     """Train, test and save.
 
-    Leaves in the run folder: `model.safetensors` and `config.json` for `from_pretrained`, the resumable `state.pt`,
-    `metrics.jsonl`, `score.json`, `curves.png` and `predictions.png`.
+    Leaves in the run folder: `model.safetensors`, `config.json` and `fingerprint.json` for `from_pretrained`, the
+    resumable `state.pt`, `metrics.jsonl`, `score.json`, `curves.png` and `predictions.png`.
 
     Raises:
         FloatingPointError: naming the loss term that is no longer finite, and the last good state.

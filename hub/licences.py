@@ -1,4 +1,4 @@
-"""Under what terms the data sets can be had that weights were trained on, as their owners state them."""
+"""The terms of the data sets that weights were trained on, in our words: what stands at the link is what counts."""
 
 from dataclasses import dataclass
 
