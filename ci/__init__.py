@@ -1,1 +1,1 @@
-"""Measurements that are kept with the code, each a command of its own with the targets that it must reach."""
+"""Gates and measurements that are kept with the code, each a command of its own with the targets it must reach."""

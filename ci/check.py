@@ -7,7 +7,7 @@
 the code can have moved it. They are tested in the precision in which they were measured.
 
 **Reproduction**: weights that the published recipe trained must reach what the paper reports, less a tolerance that is
-written for each row with its reason (`TOLERANCES`).
+written for each row with its reason (ci/tolerances.py).
 
 The exit code is 0 if every gate that was asked for holds, 1 if one falls short, with the differences of each class, and
 2 if one could not be judged: no data, no weights, a changed recipe, nothing to compare with. It is never 0 by absence.
@@ -26,6 +26,7 @@ import tyro
 
 from ci.measured import MEASURED, Entry, scores, sha256, value_of
 from ci.notes import note
+from ci.tolerances import DEFAULT, TOLERANCES
 from core import checkpoint, repository
 from core.recipe import Precision, Recipe, differences, to_json
 from hub.networks import Paper, paper_of
@@ -37,40 +38,6 @@ Verdict = Literal["holds", "falls short", "not judged"]
 EXIT: dict[Verdict, int] = {"holds": 0, "falls short": 1, "not judged": 2}
 
 REGRESSION = 0.01  # points of 100
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """By how many points of 100 a trained row may stay below the reported number, and why."""
-
-    points: float
-    reason: str
-
-
-DEFAULT = Tolerance(0.5, "a paper prints one run and not its spread; ours of one recipe lie that far apart and more")
-_SAME_WEIGHTS = Tolerance(
-    0.1, "these are the very weights of the reported number, so only reading, resizing and merging can differ"
-)
-
-TOLERANCES: dict[str, Tolerance] = {
-    "danet-r50-cityscapes-mmseg": _SAME_WEIGHTS,
-    "danet-r101-cityscapes-mmseg": _SAME_WEIGHTS,
-    "danet-r50-cityscapes-mmseg-769": _SAME_WEIGHTS,
-    "danet-r101-cityscapes-mmseg-769": _SAME_WEIGHTS,
-    "danet-r50-cityscapes-mmseg-80k": _SAME_WEIGHTS,
-    "danet-r101-cityscapes-mmseg-80k": _SAME_WEIGHTS,
-    "danet-r50-cityscapes-mmseg-769-80k": _SAME_WEIGHTS,
-    "danet-r101-cityscapes-mmseg-769-80k": _SAME_WEIGHTS,
-    "danet-r50-ade20k-mmseg": _SAME_WEIGHTS,
-    "danet-r101-ade20k-mmseg": _SAME_WEIGHTS,
-    "danet-r50-ade20k-mmseg-160k": _SAME_WEIGHTS,
-    "danet-r101-ade20k-mmseg-160k": _SAME_WEIGHTS,
-    "danet-r50-voc2012-mmseg": _SAME_WEIGHTS,
-    "danet-r101-voc2012-mmseg": _SAME_WEIGHTS,
-    "danet-r50-voc2012-mmseg-40k": _SAME_WEIGHTS,
-    "danet-r101-voc2012-mmseg-40k": _SAME_WEIGHTS,
-}
-"""The rows whose tolerance is not `DEFAULT`. One is widened only with evidence, and never to make a check pass."""
 
 
 @dataclass(frozen=True)

@@ -189,13 +189,13 @@ CONVENTIONS: dict[str, Convention] = {
 }
 """Of DANet, PDANet and RANet no whole network is in a table."""
 
-PRINTED: dict[str, Complexity] = {
-    "dfdam-r18-cityscapes-test": ROWS[0].reported,
-    "dfdam-r101-voc2012-trainval-test": ROWS[1].reported,
-    "sanet-r101-voc2012-fcn-test": Complexity(42.6, 162.7),
-    "sanet-r101-voc2012-test": SANET_REPORTED,
+PRINTED: dict[tuple[str, str, str], Complexity] = {
+    ("DF-DAM", "Table 4", "Ours(ResNet18)"): ROWS[0].reported,
+    ("DF-DAM", "Table 6", "Ours(ResNet101)"): ROWS[1].reported,
+    ("SANet", "Table 6", "Dilated FCN"): Complexity(42.6, 162.7),
+    ("SANet", "Table 6", "SANet (ours)"): SANET_REPORTED,
 }
-"""What the papers print of a whole network, by the recipe of the same row."""
+"""What a paper prints of a whole network in a row: paper, table and row, as the recipes cite them."""
 
 
 def recipe_lines() -> Iterator[str]:
@@ -204,11 +204,11 @@ def recipe_lines() -> Iterator[str]:
     for paper in PAPERS.values():
         convention = CONVENTIONS[paper.folder]
         yield f"{paper.folder}, {convention.name} at 3 x {convention.size[0]} x {convention.size[1]}"
-        for name, recipe in paper.recipes.items():
+        for recipe in paper.recipes.values():
             key = (paper.folder, recipe.data.num_classes, recipe.architecture)
             if key not in counted:
                 counted[key] = recipe_complexity(paper, recipe)
-            yield recipe_line(name, counted[key])
+            yield recipe_line(recipe, counted[key])
 
 
 def recipe_complexity(paper: Paper, recipe: Recipe[Any]) -> Complexity:
@@ -226,15 +226,16 @@ def recipe_complexity(paper: Paper, recipe: Recipe[Any]) -> Complexity:
             return Complexity(parameters(build()), math.nan)
 
 
-def recipe_line(name: str, counted: Complexity) -> str:
+def recipe_line(recipe: Recipe[Any], counted: Complexity) -> str:
     """Return a line of the table of all recipes."""
     operations = "depends on the image" if math.isnan(counted.multiply_adds) else f"{counted.multiply_adds:9.3f}"
-    text = f"{name:46} {counted.parameters:8.3f}  {operations}"
-    if name not in PRINTED:
-        return text
-    reported = PRINTED[name]
-    first, second = counted.deviation(reported)
-    return f"{text}  printed {reported.parameters:.2f} {first:+.2%}, {reported.multiply_adds:.2f} {second:+.2%}"
+    text = f"{recipe.name:46} {counted.parameters:8.3f}  {operations}"
+    for row in recipe.reported:
+        reported = PRINTED.get((row.paper, row.table, row.row))
+        if reported is not None:
+            first, second = counted.deviation(reported)
+            text += f"  printed {reported.parameters:.2f} {first:+.2%}, {reported.multiply_adds:.2f} {second:+.2%}"
+    return text
 
 
 def main() -> int:

@@ -127,7 +127,7 @@ def circumstances(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> 
             f"`{entry['command']}`",
             entry["commit"],
             entry["hardware"],
-            f"{60 * hours(entry):.0f} min",
+            spent(hours(entry)),
             entry["date"],
         )
         for entry in own
@@ -135,6 +135,11 @@ def circumstances(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> 
     said = [f"`{entry['recipe']}`: {entry['note']}" for entry in own if "note" in entry]
     said += [f"`{entry['recipe']}` was changed: {'; '.join(changes(entry))}." for entry in own if changes(entry)]
     return "\n\n".join([table(headings, lines), *said])
+
+
+def spent(time: float) -> str:
+    """Hours in the unit that suits them."""
+    return f"{60 * time:.0f} min" if time < 2 else f"{time:.0f} h"
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -102,9 +102,9 @@ def test_the_papers_are_all() -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_stored_seeds_are_a_record(folder: Any) -> None:
     values = recorded(folder)
-    if not values:
-        pytest.skip(f"nothing is recorded yet: python -m ci.learning {folder} --record")
-    assert set(values) == set(SEEDS)
+    if len(values) < len(SEEDS):
+        pytest.skip(f"{len(values)} of {len(SEEDS)} seeds are recorded: python -m ci.learning {folder} --record")
+    assert set(values) >= set(SEEDS)
     assert least(list(values.values())) > 10  # one class for all pixels makes 3 to 4
     lines = tomllib.loads(RECORDED.read_text(encoding="utf-8"))["run"]
     assert all({"commit", "date", "hardware", "seconds"} <= line.keys() for line in lines)

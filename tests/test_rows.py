@@ -12,7 +12,7 @@ import pytest
 
 from ci import rows
 from ci.notes import NOTES, SERVER, note
-from ci.rows import PAPERS, Row, circumstances, in_words, latest, listing, main, table
+from ci.rows import PAPERS, Row, circumstances, in_words, latest, listing, main, spent, table
 from core.recipe import Protocol
 
 Printed = dict[str, tuple[tuple[str, str, float], ...]]
@@ -180,6 +180,10 @@ def test_a_changed_recipe_is_not_the_row() -> None:
 )
 def test_a_protocol_in_words(protocol: Protocol, words: str) -> None:
     assert in_words(protocol) == words
+
+
+def test_hours_are_told_in_the_unit_that_suits_them() -> None:
+    assert (spent(0.05), spent(1.5), spent(48.2)) == ("3 min", "90 min", "48 h")
 
 
 def test_a_table_in_markdown() -> None:
