@@ -273,7 +273,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
         DualAttentionFusion(8, guide_channels=8, squeeze=0)
     with pytest.raises(ValueError, match=r"at least 2 channels, got 1"):
         PositionAttention2D(1)
-    with pytest.raises(ValueError, match=r"num_classes of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes of at least 1 and at most 255, got 0"):
         DFDAM(0, Architecture(TINY))
 
 

@@ -337,7 +337,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
         PDANet(5, Architecture(TINY, channel_attention=typo))
     with pytest.raises(ValueError, match=r"head must be one of pdanet, psp, danet, fcn, got 'relaesed'"):
         PDANet(5, Architecture(TINY, head=typo))
-    with pytest.raises(ValueError, match=r"num_classes of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_classes of at least 1 and at most 255, got 0"):
         PDANet(0, Architecture(TINY))
 
 
