@@ -17,6 +17,8 @@ from hub_server import TOKEN, Hub, Repository
 from seeded import image
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # as many as the other processes have
+
 CLIENT = Path(__file__).with_name("hub_client.py")
 
 

@@ -41,13 +41,9 @@ EVERYTHING: dict[str, Any] = {"validate_every": 1}  # what every resumed run doe
 
 
 @pytest.fixture(autouse=True)
-def one_thread_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Equality to the last bit needs the same number of threads in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def one_thread_on_the_cpu(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     yield
-    torch.set_num_threads(threads)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
 
