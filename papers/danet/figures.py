@@ -7,7 +7,6 @@ row of S at a time: memory grows with the image, not with its square.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,14 +20,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from core import datasets
 from core.command import door
+from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.network import Prediction
 from core.transforms import to_tensor
 from papers.danet.model import ChannelAttention, DANet, PositionAttention
 from papers.danet.recipes import DEMO
-
-Point = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,6 @@ class Options:
         tyro.conf.UseAppendAction[tuple[int, ...]], tyro.conf.arg(help="counted from 1, as in the paper")
     ] = ()
     to: Path = Path("figure6.png")
-
-
-def parse_point(text: str, width: int, height: int) -> Point:
-    """Read "x,y".
-
-    Raises:
-        ValueError: if it is not two numbers inside the image.
-    """
-    match = re.fullmatch(r"(\d+),(\d+)", text)
-    if match is None or int(match[1]) >= width or int(match[2]) >= height:
-        raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 @torch.inference_mode()
@@ -130,20 +115,12 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: if the photo, the weights, a point or a channel does not exist.
     """
-    if options.photo is not None and not options.photo.is_file():
-        raise ValueError(f"there is no photo {options.photo}")
-    if not Path(options.weights).is_dir() and options.weights == Options().weights:
-        raise ValueError(f"there are no weights in {options.weights}; run train.py first, or pass --weights")
+    picture = open_photo(options.photo)
+    refuse_missing_weights(options.weights, Options().weights)
     network = DANet.from_pretrained(options.weights)
-    if options.photo is None:
-        picture = datasets.read("scenes", None, "test").rows[1]["image"].convert("RGB")
-    else:
-        with Image.open(options.photo) as opened:
-            picture = opened.convert("RGB")
-
     width, height = picture.size
     texts = options.point or (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}")
-    points = [parse_point(text, width, height) for text in texts]
+    points = parse_points(texts, width, height)
     attended = attention_of(network, picture, points) if network.position is not None or options.point else []
     channels: dict[int, Tensor] = {}
     if network.channel is not None or options.channel:

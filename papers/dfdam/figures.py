@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from core import datasets
 from core.command import door
+from core.figures import open_photo, refuse_missing_weights
 from core.network import Prediction
 from core.transforms import to_tensor
 from papers.dfdam.model import DFDAM
@@ -155,22 +155,11 @@ def figures(options: Options) -> tuple[Figure, Figure]:
     Raises:
         ValueError: if a photo, the weights or a channel does not exist.
     """
-    for photo in options.photos:
-        if not photo.is_file():
-            raise ValueError(f"there is no photo {photo}")
+    pictures = [open_photo(photo) for photo in options.photos] or [open_photo(None, scene) for scene in (1, 2)]
     if options.to.exists() and not options.to.is_dir():
         raise ValueError(f"--to must be a folder, for two files, got the file {options.to}")
-    if not Path(options.weights).is_dir() and options.weights == Options().weights:
-        raise ValueError(f"there are no weights in {options.weights}; run train.py first, or pass --weights")
+    refuse_missing_weights(options.weights, Options().weights)
     network = DFDAM.from_pretrained(options.weights)
-    pictures = []
-    for photo in options.photos:
-        with Image.open(photo) as opened:
-            pictures.append(opened.convert("RGB"))
-    if not pictures:
-        scenes = datasets.read("scenes", None, "test").rows
-        pictures = [scenes[index]["image"].convert("RGB") for index in (1, 2)]
-
     attended = [attention_of(network, picture) for picture in pictures]
     channels = channels_to_show(options.channel, attended[0].low_weights)
     predictions = [network.predict(picture) for picture in pictures]

@@ -6,7 +6,6 @@ Without a photo it takes an embedded scene, without weights the demo's run folde
 of k has k x k positions, each a bin of the image; the bin of the point has a red frame.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +19,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor, nn
 
-from core import datasets
 from core.command import door
+from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.network import Prediction
 from core.transforms import to_tensor
 from papers.pdanet.model import LEVELS, DualAttention, PDANet, PositionAttention, PyramidDualAttention
 from papers.pdanet.recipes import DEMO
 
-Point = tuple[int, int]
 Maps = list[Float[Tensor, "_ _"]]
 
 
@@ -41,18 +39,6 @@ class Options:
     weights: Annotated[str, tyro.conf.arg(help="run folder or org/name of a Hub repository")] = f"runs/{DEMO}"
     point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     to: Path = Path("attention.png")
-
-
-def parse_point(text: str, width: int, height: int) -> Point:
-    """Read "x,y".
-
-    Raises:
-        ValueError: if it is not two numbers inside the image.
-    """
-    match = re.fullmatch(r"(\d+),(\d+)", text)
-    if match is None or int(match[1]) >= width or int(match[2]) >= height:
-        raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def bin_of(point: Point, picture: Image.Image, level: int) -> tuple[int, int]:
@@ -127,20 +113,12 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: if the photo, the weights or a point does not exist.
     """
-    if options.photo is not None and not options.photo.is_file():
-        raise ValueError(f"there is no photo {options.photo}")
-    if not Path(options.weights).is_dir() and options.weights == Options().weights:
-        raise ValueError(f"there are no weights in {options.weights}; run train.py first, or pass --weights")
+    picture = open_photo(options.photo)
+    refuse_missing_weights(options.weights, Options().weights)
     network = PDANet.from_pretrained(options.weights)
-    if options.photo is None:
-        picture = datasets.read("scenes", None, "test").rows[1]["image"].convert("RGB")
-    else:
-        with Image.open(options.photo) as opened:
-            picture = opened.convert("RGB")
-
     width, height = picture.size
     texts = options.point or (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}")
-    points = [parse_point(text, width, height) for text in texts]
+    points = parse_points(texts, width, height)
     return draw(picture, network.predict(picture), points, attention_of(network, picture, points))
 
 

@@ -23,8 +23,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoint, datasets
+from core import checkpoint
 from core.command import door
+from core.figures import open_photo
 from core.network import Prediction
 from core.preparation import STATE
 from core.recipe import Protocol, Recipe, from_json
@@ -157,15 +158,9 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: if the photo or the weights do not exist, or have no regions, or the side is not positive.
     """
-    if options.photo is not None and not options.photo.is_file():
-        raise ValueError(f"there is no photo {options.photo}")
+    picture = open_photo(options.photo)
     if options.side is not None and options.side < 1:
         raise ValueError(f"--side must be at least 1 pixel, got {options.side}")
-    if options.photo is None:
-        picture = datasets.read("scenes", None, "test").rows[1]["image"].convert("RGB")
-    else:
-        with Image.open(options.photo) as opened:
-            picture = opened.convert("RGB")
     rows = []
     for where in options.weights or (f"runs/{DEMO}",):
         network, name, protocol = load(where)

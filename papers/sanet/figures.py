@@ -8,7 +8,6 @@ channel, the attention channel and the output the map that is most activated at 
 prediction adds, are named by their class; those of head 1, which are mixed to masks, by their number.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,14 +20,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from core import datasets
 from core.command import door
+from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.network import Prediction
 from core.transforms import to_tensor
 from papers.sanet.model import SANet, SqueezeAndAttention
 from papers.sanet.recipes import DEMO
-
-Point = tuple[int, int]
 
 HEADS = (1, 4)
 """Those of Figure 6, counted from 1."""
@@ -56,18 +53,6 @@ class Channels:
     main: Float[Tensor, "k h w"]
     attention: Float[Tensor, "k h w"]
     output: Float[Tensor, "k h w"]
-
-
-def parse_point(text: str, width: int, height: int) -> Point:
-    """Read "x,y".
-
-    Raises:
-        ValueError: if it is not two numbers inside the image.
-    """
-    match = re.fullmatch(r"(\d+),(\d+)", text)
-    if match is None or int(match[1]) >= width or int(match[2]) >= height:
-        raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 @torch.inference_mode()
@@ -148,20 +133,12 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: if the photo, the weights or a point does not exist.
     """
-    if options.photo is not None and not options.photo.is_file():
-        raise ValueError(f"there is no photo {options.photo}")
-    if not Path(options.weights).is_dir() and options.weights == Options().weights:
-        raise ValueError(f"there are no weights in {options.weights}; run train.py first, or pass --weights")
+    picture = open_photo(options.photo)
+    refuse_missing_weights(options.weights, Options().weights)
     network = SANet.from_pretrained(options.weights)
-    if options.photo is None:
-        picture = datasets.read("scenes", None, "test").rows[1]["image"].convert("RGB")
-    else:
-        with Image.open(options.photo) as opened:
-            picture = opened.convert("RGB")
-
     width, height = picture.size
     thirds = (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}", f"{width * 3 // 4},{height // 2}")
-    points = [parse_point(text, width, height) for text in options.point or thirds]
+    points = parse_points(options.point or thirds, width, height)
     return draw(picture, network.predict(picture), points, channels_of(network, picture))
 
 
