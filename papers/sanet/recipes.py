@@ -193,26 +193,29 @@ _COCO_VOC = _fine_tuned(_COCO_AUGMENTED, "sanet-r101-voc2012-coco", "SANet Res10
 
 
 def _camvid(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
-    """Ours: at the size of CamVid's frames; the plain stem, which has public weights for a ResNet-18 too."""
+    """Ours: at the size of CamVid's frames; the plain stem, which has public weights for a ResNet-18 too.
+
+    The rate is that of Tables 1 to 3. At three times it the whole network diverged within 40 steps of 8.
+    """
     return Recipe(
         name=name,
         summary=f"ours: CamVid, {what}",
         architecture=architecture,
         data=CAMVID,
         augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
-        optimisation=Optimisation(0.003, batch=8, length=120, head_multiplier=10.0),
+        optimisation=Optimisation(0.001, batch=8, length=120, head_multiplier=10.0),
         protocol=Protocol(),
     )
 
 
 def _small(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a thirtieth of the epochs, so that two CPU cores can do it."""
+    """Ours: CamVid at two thirds of its size for a fortieth of the epochs, so that two CPU cores can do it."""
     return replace(
         recipe,
         name=recipe.name.replace("camvid", "camvid-small"),
         summary=recipe.summary + ", reduced for a CPU",
-        augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
-        optimisation=replace(recipe.optimisation, length=4),
+        augmentation=Augmentation(crop=192, base=240, scale=(0.75, 2.0)),
+        optimisation=replace(recipe.optimisation, length=3),
         protocol=Protocol(base=320),
     )
 
