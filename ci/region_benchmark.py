@@ -2,6 +2,7 @@
 
     OMP_WAIT_POLICY=passive python -m ci.region_benchmark
     python -m ci.region_benchmark --side 33 --rounds 5
+    python -m ci.region_benchmark --device cuda --form kernel
 
 Everything is float32, one image. "trained" maps are made from the labels of an embedded scene and have a few dozen
 regions; "untrained" ones are nearly uniform, which makes a single region, the most work that there can be. The usual
@@ -38,6 +39,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ci.attention_benchmark import machine, peak, say
 from core.datasets import scenes
+from core.recipe import require
+from papers.ranet import construction
 from papers.ranet.construction import Form, RegionConstruction, Regions, _number, halves
 from papers.ranet.interaction import RegionInteraction
 
@@ -52,6 +55,7 @@ PAPER = Form("paper", True, True)
 
 Kind = Literal["trained", "untrained"]
 Name = Literal["usual", "regions"]
+OnCuda = Literal["faster", "plain", "kernel"]
 Build = Callable[[Tensor, Tensor], Regions]
 
 
@@ -180,8 +184,9 @@ def seconds(runs: Mapping[str, Callable[[], None]], rounds: int, device: str) ->
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def growth(name: Name, side: int, classes: int, device: str) -> int:
+def growth(name: Name, side: int, classes: int, device: str, form: OnCuda) -> int:
     """Return the bytes that forward and backward of a form add to untrained maps; call it in a new process."""
+    construction.ON_CUDA = form
     training(FORMS[name], *maps("untrained", 7, classes, device))  # libraries load at their first use
     arguments = maps("untrained", side, classes, device)
     before = peak(device)
@@ -189,10 +194,10 @@ def growth(name: Name, side: int, classes: int, device: str) -> int:
     return peak(device) - before
 
 
-def growth_in_new_process(name: Name, side: int, classes: int, device: str = "cpu") -> int:
+def growth_in_new_process(name: Name, side: int, classes: int, device: str = "cpu", form: OnCuda = "faster") -> int:
     """Return `growth`, measured where nothing else has used memory yet."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(growth, name, side, classes, device).result()
+        return pool.submit(growth, name, side, classes, device, form).result()
 
 
 def judge(what: str, measured: float, unit: str, target: float | None, than: str = "") -> bool:
@@ -203,7 +208,14 @@ def judge(what: str, measured: float, unit: str, target: float | None, than: str
     return met
 
 
-def main(side: int = 97, classes: int = 19, rounds: int = 1, device: str = "cpu", compare: bool = True) -> int:
+def main(
+    side: int = 97,
+    classes: int = 19,
+    rounds: int = 1,
+    device: str = "cpu",
+    compare: bool = True,
+    form: OnCuda = "faster",
+) -> int:
     """Measure the regions of RANet in time and memory; return 1 if a target is missed.
 
     Args:
@@ -212,7 +224,17 @@ def main(side: int = 97, classes: int = 19, rounds: int = 1, device: str = "cpu"
         rounds: timed rounds, whose median is taken.
         device: "cpu" or a CUDA device.
         compare: with the usual form.
+        form: on CUDA, of the construction: plain PyTorch, the Triton kernels, or the faster of both for each pass.
+
+    Raises:
+        ValueError: if a form is asked for where there is no choice.
     """
+    require(
+        form == "faster" or device != "cpu",
+        f"--form {form} is a choice on CUDA and the device is {device}, which has the plain form alone; "
+        "pass --device cuda or leave it out",
+    )
+    construction.ON_CUDA = form
     say(machine(device))
     say(f"{side} x {side} positions, {classes} classes, float32, {rounds} rounds")
     names = [name for name in FORMS if compare or name == "regions"]
@@ -238,7 +260,7 @@ def main(side: int = 97, classes: int = 19, rounds: int = 1, device: str = "cpu"
                 theirs = times[f"usual, {what}"]
                 met.append(judge("  of the usual form's time", ours / theirs, "", TIME_TARGET, f", {theirs:.3f} s"))
         met.append(judge(f"interaction, {kind}, forward + backward", times["interaction"], "s", of_interaction))
-    ours, *others = (growth_in_new_process(name, side, classes, device) / 1e6 for name in reversed(names))
+    ours, *others = (growth_in_new_process(name, side, classes, device, form) / 1e6 for name in reversed(names))
     met.append(judge("construction, memory", ours, "MB", MEGABYTES.get(side)))
     for theirs in others:
         met.append(judge("  of the usual form's memory", ours / theirs, "", MEMORY_TARGET, f", {theirs:.0f} MB"))

@@ -26,8 +26,6 @@ once and only dQ, the narrow one, is a running sum.
 """
 
 import contextlib
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,6 +36,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pad, scaled_dot_product_attention
+
+from core.fastest import form_is_fixed as _form_is_fixed
+from core.fastest import median_seconds
 
 # A block has at most 256 rows and 2 Mi entries: 8 MB stay in cache, and in the heap instead of in fresh pages.
 BLOCK_ROWS = 256
@@ -157,31 +158,18 @@ Seconds = Callable[[str, Tensor, Tensor, Tensor, bool], float]
 _fastest_forms: dict[tuple[object, ...], str] = {}
 
 
-def _form_is_fixed(V: Tensor) -> bool:
-    """Say whether timing forms is useless (one form only) or forbidden (tracing, determinism, graph capture)."""
-    return (
-        V.device.type != "cuda"
-        or torch.compiler.is_compiling()
-        or torch.are_deterministic_algorithms_enabled()
-        or torch.cuda.is_current_stream_capturing()
-    )
-
-
 def _seconds(name: str, Q: Tensor, K: Tensor, V: Tensor, needs_gradient: bool) -> float:
     """Return the median seconds of three runs of a form, after one that is not counted, apart from the graph."""
     leaves = [x.detach().requires_grad_(needs_gradient) for x in (Q, K, V)]
-    times = []
+
+    def run() -> None:
+        Y = FORMS[name](*leaves)
+        if needs_gradient:
+            torch.autograd.grad(Y, leaves, torch.ones_like(Y))
+
     # Only the innermost hooks act: without these, activation checkpointing would count what the timing saves.
     with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
-        for _ in range(4):
-            start = time.perf_counter()
-            Y = FORMS[name](*leaves)
-            if needs_gradient:
-                torch.autograd.grad(Y, leaves, torch.ones_like(Y))
-            if V.device.type == "cuda":
-                torch.cuda.synchronize(V.device)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+        return median_seconds(run, V.device)
 
 
 def _fastest(Q: Tensor, K: Tensor, V: Tensor, seconds: Seconds = _seconds) -> str:

@@ -14,16 +14,21 @@ The names are the paper's; i and j are pixels, and of n = h * w pixels there are
 Tables of pairs only ever exist for one tile at a time (`lines.py`). A first pass over all pairs finds the regions, a
 second one J, and the backward pass computes D, E and F once more. On a CPU each cuts its tiles to those pairs that can
 matter: in the first pass, pairs whose earlier pixel comes before the one that the later pixel already follows, and of
-these, for E, those whose D allows a match; afterwards, pairs of one region.
+these, for E, those whose D allows a match; afterwards, pairs of one region. On CUDA each pass of the reading "paper"
+also is a Triton kernel (`pair_kernels.py`), which is taken where it is the faster one; "released" has no kernel.
 """
 
-from collections.abc import Iterator
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from core.fastest import form_is_fixed, median_seconds
 from core.recipe import refuse_unknown, require
 from papers.ranet.divergence import Divergence, JensenShannon, NoDivergence, TopClass
 from papers.ranet.lines import Lines, NoLines, Tile, box, tile_entries, tiles
@@ -227,7 +232,7 @@ def _region_means(B: Tensor, C: Tensor, index: Tensor, reading: str, boundary: b
                 kept, (E, reverse) = (1 - lines.maxima(tile)) * same, half.divergence.tile(tile)
                 tile.add_to_starts(totals, kept * (1 - E))  # Eq. (3) and the sum in Eq. (5)
                 tile.add_to_ends(totals, kept * (1 - reverse))
-    return (total / _sizes(index)).to(B.dtype)
+    return (total / pixels_of_region(index)).to(B.dtype)
 
 
 def _region_means_backward(
@@ -235,7 +240,7 @@ def _region_means_backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients for B and C."""
     dB, dC = torch.zeros_like(B), torch.zeros_like(C)
-    share = (dF / _sizes(index)).to(B.dtype)  # of each F_ij in the mean of i
+    share = (dF / pixels_of_region(index)).to(B.dtype)  # of each F_ij in the mean of i
     for half in halves(B, C, Form(reading, boundary, semantic)):
         regions, shares = half.turn(index.int()), half.turn(share).contiguous()
         for lines, all_tiles in half.lengths():
@@ -249,11 +254,77 @@ def _region_means_backward(
     return dB, dC
 
 
-def _sizes(index: Tensor) -> Tensor:
+def pixels_of_region(index: Tensor) -> Tensor:
     """Return for each pixel how many pixels its region has."""
     flat = index.flatten(1)
     count = torch.zeros_like(flat).scatter_add_(1, flat, torch.ones_like(flat))
     return count.gather(1, flat).view_as(index)
+
+
+# The choice of a form on CUDA
+
+Pass = Callable[..., Any]
+ON_CUDA: Literal["faster", "plain", "kernel"] = "faster"  # the others are for tests and measurements
+_faster_forms: dict[tuple[object, ...], Literal["plain", "kernel"]] = {}
+
+
+def _on_cuda(plain: Pass, *arguments: Any) -> Any:
+    """Run a pass of which this is the plain form, or its kernel.
+
+    The first call with a given device, dtype and sizes times both on its own arguments, and later calls take the
+    faster one. It is the plain form where timing is forbidden, for the reading "released", without Triton, and, after a
+    warning, for good once a kernel has failed or has not agreed with the plain form.
+    """
+    form = ON_CUDA
+    if form == "faster":
+        forced = form_is_fixed(arguments[0]) or "released" in arguments or find_spec("triton") is None
+        form = "plain" if forced else _faster(plain, arguments)
+    return (_kernel(plain) if form == "kernel" else plain)(*arguments)
+
+
+def _kernel(plain: Pass) -> Pass:
+    """Return the kernel of a pass. Only here Triton is imported, which PyTorch's builds for a CPU do not have."""
+    from papers.ranet import pair_kernels
+
+    of_plain: dict[Pass, Pass] = {
+        _first_matches: pair_kernels.first_matches,
+        _region_means: pair_kernels.region_means,
+        _region_means_backward: pair_kernels.region_means_backward,
+    }
+    return of_plain[plain]
+
+
+def _faster(plain: Pass, arguments: tuple[Any, ...]) -> Literal["plain", "kernel"]:
+    """Return which form of a pass is the faster one for arguments like these, timing both at the first request."""
+    global ON_CUDA
+    key = (plain, *((x.device, x.dtype, x.shape) if isinstance(x, Tensor) else x for x in arguments))
+    if key not in _faster_forms:
+        device, expected = arguments[0].device, plain(*arguments)
+        try:
+            kernel = _kernel(plain)
+            _require_agreement(kernel(*arguments), expected, arguments[0])
+            seconds = median_seconds(functools.partial(kernel, *arguments), device)
+        except Exception as error:  # of many kinds: no compiler for C, no support of this GPU, a change of Triton
+            ON_CUDA = "plain"
+            warnings.warn(
+                f"RANet's regions are computed without Triton from here on, because a kernel failed: {error}",
+                stacklevel=2,
+            )
+            return "plain"
+        is_kernel = seconds < median_seconds(functools.partial(plain, *arguments), device)
+        _faster_forms[key] = "kernel" if is_kernel else "plain"
+    return _faster_forms[key]
+
+
+def _require_agreement(ours: Any, theirs: Any, amounts: Tensor) -> None:
+    """Raise RuntimeError where results of two forms differ by more than rounding, given what they are made from."""
+    for x, y in zip(*(result if isinstance(result, tuple) else (result,) for result in (ours, theirs)), strict=True):
+        if y.is_floating_point():
+            agree = (x - y).abs().max() <= 1e-3 * torch.maximum(y.abs().max(), amounts.abs().max())
+        else:
+            agree = (x != y).double().mean() <= 0.01  # now and then, rounding decides whether two pixels are grouped
+        if not agree:
+            raise RuntimeError("its result is not that of the plain form")
 
 
 # Operators, each one node for PyTorch's compiler and exporter
@@ -261,6 +332,11 @@ def _sizes(index: Tensor) -> Tensor:
 _first_matches_operator = torch.library.custom_op("ranet::first_matches", _first_matches, mutates_args=())
 _region_means_operator = torch.library.custom_op("ranet::region_means", _region_means, mutates_args=())
 _backward_operator = torch.library.custom_op("ranet::region_means_backward", _region_means_backward, mutates_args=())
+
+
+_first_matches_operator.register_kernel("cuda", functools.partial(_on_cuda, _first_matches))
+_region_means_operator.register_kernel("cuda", functools.partial(_on_cuda, _region_means))
+_backward_operator.register_kernel("cuda", functools.partial(_on_cuda, _region_means_backward))
 
 
 @_first_matches_operator.register_fake
