@@ -6,8 +6,8 @@
 **Regression**: weights that stand in measured.toml, by their sha256, must score what it says within 0.01 points: only
 the code can have moved it. They are tested in the precision in which they were measured.
 
-**Reproduction**: weights that the published recipe trained must reach what the paper reports, less a tolerance that is
-written for each row with its reason (ci/tolerances.py).
+**Reproduction**: weights that the published recipe trained, or public weights that `hub.convert` converted for it, must
+reach what the row reports, less a tolerance that is written for each row with its reason (ci/tolerances.py).
 
 The exit code is 0 if every gate that was asked for holds, 1 if one falls short, with the differences of each class, and
 2 if one could not be judged: no data, no weights, a changed recipe, nothing to compare with. It is never 0 by absence.
@@ -29,7 +29,7 @@ from ci.notes import note
 from ci.tolerances import DEFAULT, TOLERANCES
 from core import checkpoint, repository
 from core.recipe import Precision, Recipe, differences, to_json
-from hub.networks import Paper, paper_of
+from hub.networks import ORIGIN, Paper, paper_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -153,15 +153,18 @@ def measured_before(recipe: str, weights: str, entries: Sequence[Entry]) -> Entr
 
 
 def untrained(paper: Paper, recipe: Recipe[Any], weights: Weights) -> str | None:
-    """Why weights cannot stand for a reported row; None if its published recipe trained them."""
+    """Why weights cannot stand for a reported row; None if its published recipe trained them, here or where public
+    weights were trained that `hub.convert` converted for it.
+    """
     if not recipe.reported:
         return "no paper reports this row"
     trained = weights.about.get("recipe") or {}
     lender = paper.recipes[recipe.same_weights_as or recipe.name]
     if trained.get("name") != lender.name:
         return f"these weights were trained by {trained.get('name', 'an unknown recipe')}, not by {lender.name}"
-    if weights.about.get("changed"):
-        return f"the recipe was changed for these weights: {weights.about['changed']}"
+    changed = {field: values for field, values in (weights.about.get("changed") or {}).items() if field != ORIGIN}
+    if changed:
+        return f"the recipe was changed for these weights: {changed}"
     published = to_json(lender)
     fields = ("architecture", "augmentation", "optimisation", "backbone_weights", "starts_from")
     moved = differences(

@@ -52,7 +52,7 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
 
 def _tensors(pixels: Pixels, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
     """A pair as views of its pixels, which stay in the order of the file, where torch resizes them fastest."""
-    image, labels = torch.from_numpy(pixels.image(index)), torch.from_numpy(pixels.labels(index))
+    image, labels = (torch.from_numpy(part) for part in pixels.pair(index))
     return rearrange(image, "h w c -> c h w"), labels
 
 

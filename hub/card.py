@@ -24,13 +24,10 @@ from core import backbones
 from core.network import About
 from core.recipe import Protocol, Recipe
 from hub.licences import licence_of
-from hub.networks import Paper
+from hub.networks import ORIGIN, Paper
 
 METRICS = {"mIoU": ("mean_iou", "mean_iou"), "pixel accuracy": ("pixel_accuracy", "accuracy")}
 """By the metric of a reported number: its name in score.json, and the Hub's."""
-
-WEIGHTS = "weights"
-"""What is recorded as changed in weights that this source tree did not train: where they come from."""
 
 STARTS_FROM = "starts_from"
 """What is recorded as changed if the training began with other trained weights than the recipe says."""
@@ -67,7 +64,7 @@ class Publication:
     @property
     def comparable(self) -> bool:
         """Whether the reported number is one for weights such as these: nothing but their origin was changed."""
-        return not self.changed.keys() - {WEIGHTS}
+        return not self.changed.keys() - {ORIGIN}
 
     @property
     def url(self) -> str:
@@ -154,8 +151,8 @@ def _text(publication: Publication) -> str:
     licence = licence_of(about.recipe["data"]["name"])
     base = _base(publication)
     origin = f"trained by the source tree at commit {about.commit}"
-    if WEIGHTS in publication.changed:
-        origin = f"{publication.changed[WEIGHTS][1]}, by the source tree at commit {about.commit}"
+    if ORIGIN in publication.changed:
+        origin = f"{publication.changed[ORIGIN][1]}, by the source tree at commit {about.commit}"
     if publication.began_with is not None:
         origin += f", beginning with the weights of `{publication.began_with}`"
     sections = [
@@ -281,11 +278,11 @@ def _option(name: str, value: Any) -> str:
 def _training(publication: Publication) -> list[str]:
     """How the weights came about, and how that differs from the recipe."""
     changed = publication.changed
-    if WEIGHTS in changed:
-        how = f"Not trained by this source tree: {changed[WEIGHTS][1]}."
+    if ORIGIN in changed:
+        how = f"Not trained by this source tree: {changed[ORIGIN][1]}."
     else:
         how = f"```bash\n{training_command(publication)}\n```"
     if publication.comparable:
         return [how] if changed else [how, "Nothing was changed in the published recipe."]
-    lines = [f"- `{name}`: {old} -> {new}" for name, (old, new) in changed.items() if name != WEIGHTS]
+    lines = [f"- `{name}`: {old} -> {new}" for name, (old, new) in changed.items() if name != ORIGIN]
     return [how, "This is not the published recipe, whose reported number it can't be compared with:", "\n".join(lines)]

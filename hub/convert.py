@@ -33,6 +33,7 @@ from core.datasets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_cont
 from core.network import About, Network
 from core.recipe import Recipe, differences, to_json
 from hub.layouts import LAYOUTS, Layout
+from hub.networks import ORIGIN
 
 NetworkSource = Literal["danet-mmseg", "danet-released", "pdanet-released"]
 BackboneSource = Literal["torchvision", "timm"]
@@ -167,7 +168,7 @@ def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str
     report = convert(theirs, layout, network, options.auxiliary == "keep", f"{options.file} for {recipe.name!r}")
 
     origin = f"converted from {options.file.name} ({source}, sha256 {digest})"
-    changed = {**differences(published, recipe), "weights": ("trained by this recipe", origin)}
+    changed = {**differences(published, recipe), ORIGIN: ("trained by this recipe", origin)}
     classes = CLASSES[recipe.data.name]
     network.about = About(classes, recipe.protocol, to_json(recipe), to_json(changed), machine.commit())
     with _written_folder(options.to) as folder:

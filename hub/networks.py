@@ -28,6 +28,9 @@ class Paper:
     recipes: dict[str, Recipe[Any]]
 
 
+ORIGIN = "weights"
+"""What is recorded as changed in weights that this source tree did not train: where they come from."""
+
 PAPERS: dict[str, Paper] = {
     "DANet": Paper("danet", DANet, DANET_RECIPES),
     "DFDAM": Paper("dfdam", DFDAM, DFDAM_RECIPES),

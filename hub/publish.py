@@ -17,12 +17,12 @@ from huggingface_hub import HfApi
 from core import checkpoint, repository
 from core.command import door
 from core.network import About
+from core.preparation import SCORE
 from core.recipe import Recipe, differences, from_json
 from hub import card
 from hub.card import Publication
 from hub.networks import PAPERS, Paper, paper_of
 
-SCORE = "score.json"
 COPIED = (repository.CONFIG, repository.WEIGHTS, repository.FINGERPRINT, SCORE)
 CARD = "README.md"
 RESULTS = ".eval_results"

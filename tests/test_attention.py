@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import jaxtyping
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch import Tensor
 from torch.export import Dim
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -218,21 +219,6 @@ def test_output_has_the_dtype_of_the_values() -> None:
 
 
 # Inside the blocks
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the most entries of any tensor that an operator returned or filled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        for x in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(x, Tensor):
-                self.entries = max(self.entries, x.numel(), x.untyped_storage().nbytes() // x.element_size())
-        return result
 
 
 class DenormalWeights(TorchDispatchMode):

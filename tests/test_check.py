@@ -162,6 +162,16 @@ def test_a_row_that_tests_harder_asks_for_the_weights_of_its_lender(judged: Any)
     assert untrained(PAPER, PAPER.recipes[harder], check.Weights("weights", SHA, told)) is None
 
 
+def test_converted_weights_are_judged_and_converted_weights_of_a_changed_recipe_are_not() -> None:
+    """The rows of mmsegmentation can have no others."""
+    recipe = PAPER.recipes["danet-r50-cityscapes-mmseg"]
+    told = {"recipe": to_json(recipe), "changed": {"weights": ["trained by this recipe", "converted from a file"]}}
+    assert untrained(PAPER, recipe, check.Weights("weights", SHA, told)) is None
+    told["changed"]["architecture.deep_supervision"] = [False, True]
+    said = untrained(PAPER, recipe, check.Weights("weights", SHA, told))
+    assert said == "the recipe was changed for these weights: {'architecture.deep_supervision': [False, True]}"
+
+
 def test_the_table_of_classes_is_printed_where_a_gate_falls_short(judged: Any) -> None:
     text = printed(judged(70.0, entry()))
     assert "falls short: mIoU 70.000, measured 79.600 at 0123abc: -9.600" in text

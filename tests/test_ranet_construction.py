@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ci import region_benchmark
 from papers.ranet import construction as module
@@ -431,21 +431,6 @@ def test_a_batch_equals_its_images(tile_sizes: None, reading: str) -> None:
 
 
 # Cost
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the most entries of any tensor that an operator returned or filled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        for x in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(x, Tensor):
-                self.entries = max(self.entries, x.numel(), x.untyped_storage().nbytes() // x.element_size())
-        return result
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])

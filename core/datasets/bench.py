@@ -124,7 +124,7 @@ def _plain(samples: Plain) -> Pipeline:
 
 def _here(samples: TrainingSamples, pixels: Pixels) -> Pipeline:
     def decode(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return pixels.image(index), pixels.labels(index)
+        return pixels.pair(index)
 
     def transform(decoded: tuple[np.ndarray, np.ndarray], index: int) -> Sample:
         image, labels = (torch.from_numpy(part) for part in decoded)

@@ -62,9 +62,13 @@ class Pixels:
     def labels(self, index: int) -> UInt8[np.ndarray, "h w"]:
         """The classes of a row, at the size of its image."""
         if not self.labelled:
-            width, height = self.columns["image"][index]["image"].size
-            return np.full((height, width), IGNORE, dtype=np.uint8)
+            return self.pair(index)[1]
         return self._pixels("labels", index, lambda: self.lookup.take(self.columns["labels"][index]["labels"]))
+
+    def pair(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+        """Both, each file looked at once."""
+        image = self.image(index)
+        return image, self.labels(index) if self.labelled else np.full(image.shape[:2], IGNORE, dtype=np.uint8)
 
     def fill(self, quiet: bool = False) -> int:
         """Put every row into the cache, and return the bytes that it takes; what is there already stays.
@@ -76,7 +80,7 @@ class Pixels:
             raise ValueError("there is no cache to fill; pass its folder")
 
         def both(index: int) -> int:
-            return sum(pixels.nbytes for pixels in (self.image(index), self.labels(index)))
+            return sum(pixels.nbytes for pixels in self.pair(index))
 
         with ThreadPoolExecutor() as pool:
             sizes = pool.map(both, range(len(self)))

@@ -165,34 +165,30 @@ class RegionInteraction(nn.Module):
 
     Args:
         representatives: K, how many pixels represent a region; a smaller region uses those that it has.
-        scope: "region" as in the text, "global" as in the authors' code but for its layers between the steps.
         intra: collection and distribution. Without them representatives start from the first term of Eq. (6) and only
             they are updated: O is A^g where a pixel represents its region, and the first term of Eq. (8) elsewhere.
         inter: interaction. Without it A^g is the first term of Eq. (7).
 
     Raises:
-        ValueError: if `representatives` is below 1 or the scope is unknown.
+        ValueError: if `representatives` is below 1.
     """
 
-    def __init__(
-        self, representatives: int = 8, scope: Scope = "region", intra: bool = True, inter: bool = True
-    ) -> None:
+    def __init__(self, representatives: int = 8, intra: bool = True, inter: bool = True) -> None:
         super().__init__()
         require(
             representatives >= 1,
             f"RegionInteraction needs at least one representative per region, got {representatives}; the paper takes 8",
         )
-        refuse_unknown("the scope of RegionInteraction", scope, SCOPES)
-        self.representatives, self.scope, self.intra, self.inter = representatives, scope, intra, inter
+        self.representatives, self.intra, self.inter = representatives, intra, inter
 
     def forward(self, A: Float[Tensor, "b c h w"], regions: Regions) -> Float[Tensor, "b c h w"]:
         """Return O for the features A and the regions of the same images."""
         A = _exact(A)
         phi = representatives(regions, self.representatives)
-        J = regions.J[:, None] if self.scope == "region" else torch.ones_like(regions.J)[:, None]  # of first terms
-        L = collect(A, regions, phi, self.scope) if self.intra else at(J * A, phi)
-        G = interact(L, regions, phi, self.scope) if self.inter else at(J, phi) * L
-        return distribute(A, G, regions, phi, self.scope) if self.intra else _put(J * A, G, phi)
+        J = regions.J[:, None]
+        L = collect(A, regions, phi) if self.intra else at(J * A, phi)
+        G = interact(L, regions, phi) if self.inter else at(J, phi) * L
+        return distribute(A, G, regions, phi) if self.intra else _put(J * A, G, phi)
 
 
 def _put(A: Tensor, G: Tensor, phi: Representatives) -> Tensor:
