@@ -40,9 +40,10 @@ from torch.utils.checkpoint import checkpoint
 from ci.attention_benchmark import machine, peak, say
 from core.datasets import scenes
 from core.recipe import require
-from papers.ranet import construction
-from papers.ranet.construction import Form, RegionConstruction, Regions, _number, halves
+from papers.ranet import operators
+from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.interaction import RegionInteraction
+from papers.ranet.passes import Form, halves
 
 SECONDS = {  # targets by side: construction forward, construction forward + backward, interaction forward + backward
     97: (9.0, 25.0, 1.0),
@@ -140,7 +141,7 @@ def usual(B: Tensor, C: Tensor) -> Regions:
         E = E - checkpoint(_term, of_class, use_reentrant=False) / 2
     F = (1 - D) * (1 - E)
     grouped = ((F + F.T) / 2 > 0.8).fill_diagonal_(True)
-    index, number = _number(grouped.byte().argmax(dim=1).view_as(B))
+    index, number = number_regions(grouped.byte().argmax(dim=1).view_as(B))
     same = index.view(-1, 1) == index.view(-1)
     J = (F * same).sum(dim=1) / same.sum(dim=1)
     return Regions(index, J.view_as(B), number)
@@ -186,7 +187,7 @@ def seconds(runs: Mapping[str, Callable[[], None]], rounds: int, device: str) ->
 
 def growth(name: Name, side: int, classes: int, device: str, form: OnCuda) -> int:
     """Return the bytes that forward and backward of a form add to untrained maps; call it in a new process."""
-    construction.ON_CUDA = form
+    operators.ON_CUDA = form
     training(FORMS[name], *maps("untrained", 7, classes, device))  # libraries load at their first use
     arguments = maps("untrained", side, classes, device)
     before = peak(device)
@@ -234,7 +235,7 @@ def main(
         f"--form {form} is a choice on CUDA and the device is {device}, which has the plain form alone; "
         "pass --device cuda or leave it out",
     )
-    construction.ON_CUDA = form
+    operators.ON_CUDA = form
     say(machine(device))
     say(f"{side} x {side} positions, {classes} classes, float32, {rounds} rounds")
     names = [name for name in FORMS if compare or name == "regions"]

@@ -17,7 +17,7 @@ EQUATIONS: dict[str, set[int]] = {  # those that each paper numbers
     "sanet": set(range(1, 10)),
 }
 
-MODULES = ("model.py", "loss.py", "construction.py", "lines.py", "divergence.py", "interaction.py")
+MODULES = ("model.py", "loss.py", "construction.py", "passes.py", "lines.py", "divergence.py", "interaction.py")
 """Where a paper's equations are computed."""
 
 CITATION = re.compile(r"\bEqs?\. \((\d+)\)")

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ci import region_benchmark
-from papers.ranet import construction as module
-from papers.ranet import lines
-from papers.ranet.construction import Form, RegionConstruction, Regions
+from papers.ranet import lines, passes
+from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.divergence import JensenShannon
 from papers.ranet.lines import Lines, Tile
+from papers.ranet.passes import Form
 
 Maps = tuple[Tensor, Tensor]
 
@@ -104,7 +104,7 @@ def fast_tables(B: Tensor, C: Tensor, form: Form) -> tuple[Tensor, Tensor]:
     """D and E of all pairs of one image, written down tile by tile; the diagonal, and pairs left out, are NaN."""
     number = torch.arange(B[0].numel()).view_as(B)
     D, E = torch.full((2, B[0].numel(), B[0].numel()), torch.nan, dtype=B.dtype)
-    for half in module.halves(B, C, form):
+    for half in passes.halves(B, C, form):
         numbers = half.turn(number)
         for of_length, all_tiles in half.lengths():
             for tile in all_tiles:
@@ -407,7 +407,7 @@ def test_smallest_maps(h: int, w: int) -> None:
 def test_paths_of_any_length_are_followed_to_their_root() -> None:
     follow = torch.arange(-1, 99).clamp(min=0).view(1, 4, 25).repeat(2, 1, 1)  # each pixel follows the one before it
     follow[1, 2, 0] = 50
-    index, number = module._number(follow)
+    index, number = number_regions(follow)
     assert number.tolist() == [1, 2]
     assert index[1].flatten().tolist() == [0] * 50 + [1] * 50
 
@@ -440,11 +440,11 @@ def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: str
     B, C = (x.detach().float() for x in scene(h, w, 3))
     form, one, zero = (reading, True, True), torch.ones(()), torch.zeros(())
     with LargestTensor() as first:
-        index = module._number(module._first_matches(B, C, one, zero, 0.8, *form))[0]
+        index = number_regions(passes.first_matches(B, C, one, zero, 0.8, *form))[0]
     with LargestTensor() as second:
-        means = module._region_means(B, C, index, *form)
+        means = passes.region_means(B, C, index, *form)
     with LargestTensor() as backward:
-        module._region_means_backward(means, B, C, index, *form)
+        passes.region_means_backward(means, B, C, index, *form)
     for mode in (first, second, backward):
         assert 2**12 < mode.entries < (h * w) ** 2 / 10, "the mode must see inside, and no tensor may hold all pairs"
 
@@ -452,7 +452,7 @@ def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: str
 def test_tiles_without_pairs_of_one_region_are_left_out() -> None:
     h, w = 12, 6
     index = torch.arange(2).repeat_interleave(h * w // 2).view(1, h, w)  # an upper and a lower half
-    half = module.Half(torch.zeros(1, h, w), torch.ones(1, 1, h, w), slice(0, 1), True, Form("paper", True, True))
+    half = passes.Half(torch.zeros(1, h, w), torch.ones(1, 1, h, w), slice(0, 1), True, Form("paper", True, True))
     regions = half.turn(index)
     kept = {
         tile.length: (tile.rows.start, tile.rows.stop)
@@ -463,7 +463,7 @@ def test_tiles_without_pairs_of_one_region_are_left_out() -> None:
 
 
 def test_tiles_are_cut_to_what_is_wanted() -> None:
-    half = module.Half(torch.zeros(1, 9, 8), torch.ones(1, 1, 9, 8), slice(0, 1), True, Form("paper", True, True))
+    half = passes.Half(torch.zeros(1, 9, 8), torch.ones(1, 1, 9, 8), slice(0, 1), True, Form("paper", True, True))
     index = torch.arange(72).view(1, 9, 8)
     index[:, 3:6, 2:6] = 99  # the only region of more than one pixel
     (tile, same), *others = half.within_regions(half.turn(index), lines.tiles(1, 8, 9, 2, 10**6))
@@ -492,7 +492,7 @@ def test_whole_tiles_give_the_same_as_tiles_cut_to_what_matters(monkeypatch: pyt
     network = RegionConstruction("released" if reading == "released" else "paper").double()
     cut = network(B, C)
     of_cut = torch.autograd.grad((cut.J**2).sum(), (B, C))
-    monkeypatch.setattr(module, "box", lambda wanted: tuple(slice(0, size) for size in wanted.shape))  # as on CUDA
+    monkeypatch.setattr(passes, "box", lambda wanted: tuple(slice(0, size) for size in wanted.shape))  # as on CUDA
     whole = network(B, C)
     of_whole = torch.autograd.grad((whole.J**2).sum(), (B, C))
     assert torch.equal(cut.index, whole.index)

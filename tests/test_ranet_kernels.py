@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ci import region_benchmark
-from papers.ranet import construction as module
+from papers.ranet import operators, passes
 
 BLOCK = 16  # pairs of a program, so that small maps need several
 
@@ -95,7 +95,7 @@ def run_kernels(file: Path, device: str, environment: dict[str, str]) -> Results
 @pytest.fixture(scope="module")
 def plain() -> Results:
     """What the kernels must give."""
-    return results(module._first_matches, module._region_means, module._region_means_backward, "cpu")
+    return results(passes.first_matches, passes.region_means, passes.region_means_backward, "cpu")
 
 
 def assert_equal(ours: Results, plain: Results) -> None:
@@ -127,9 +127,9 @@ def test_the_cases_tell_kernels_from_less(plain: Results) -> None:
         assert (dB.abs().max() > 0.1) == CASES[name].boundary
         assert (dC.abs().max() > 0.1) == CASES[name].semantic
     of = ties()
-    lower = module._first_matches(*of._replace(threshold=of.threshold - 1e-4).first_matches())
+    lower = passes.first_matches(*of._replace(threshold=of.threshold - 1e-4).first_matches())
     assert (lower != plain["ties"][0]).any(), "an F at the threshold is not above it"
-    reverse = module._region_means_backward(of.amounts, *of._replace(B=of.B.flip(1, 2)).region_means())[0].flip(1, 2)
+    reverse = passes.region_means_backward(of.amounts, *of._replace(B=of.B.flip(1, 2)).region_means())[0].flip(1, 2)
     assert (reverse - plain["ties"][2]).abs().max() > 0.01, "which of equal samples has the gradient matters"
 
 
@@ -153,7 +153,7 @@ def means_kernel(calls: list[str], error: float = 0.0) -> Callable[[Callable[...
 
     def kernel(*arguments: Any) -> Tensor:
         calls.append("kernel")
-        return module._region_means(*arguments) + error
+        return passes.region_means(*arguments) + error
 
     return lambda plain: kernel
 
@@ -161,11 +161,11 @@ def means_kernel(calls: list[str], error: float = 0.0) -> Callable[[Callable[...
 @pytest.fixture
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
     """Runs region means as on CUDA, on tensors of the CPU, with no choice made yet."""
-    monkeypatch.setattr(module, "form_is_fixed", lambda x: False)
-    monkeypatch.setattr(module, "ON_CUDA", "faster")
-    monkeypatch.setattr(module, "_faster_forms", {})
-    monkeypatch.setattr(module, "find_spec", lambda name: importlib.util.spec_from_loader(name, None))
-    return lambda *arguments: module._on_cuda(module._region_means, *arguments)
+    monkeypatch.setattr(operators, "form_is_fixed", lambda x: False)
+    monkeypatch.setattr(operators, "ON_CUDA", "faster")
+    monkeypatch.setattr(operators, "_faster_forms", {})
+    monkeypatch.setattr(operators, "find_spec", lambda name: importlib.util.spec_from_loader(name, None))
+    return lambda *arguments: operators._on_cuda(passes.region_means, *arguments)
 
 
 def arguments(h: int = 3) -> tuple[Any, ...]:
@@ -179,15 +179,15 @@ def test_the_faster_form_is_taken_and_kept(
 ) -> None:
     calls: list[str] = []
     clock = Clock(*seconds, *seconds)
-    monkeypatch.setattr(module, "_kernel", means_kernel(calls))
-    monkeypatch.setattr(module, "median_seconds", clock)
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
+    monkeypatch.setattr(operators, "median_seconds", clock)
     for _ in range(3):
-        assert torch.equal(on_cuda(*arguments()), module._region_means(*arguments()))
+        assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
     assert clock.asked == 2
     assert len(calls) == 1 + 3 * taken  # one call is compared with the plain form
     on_cuda(*arguments(h=5))
     assert clock.asked == 4
-    assert sorted(module._faster_forms.values()) == ["kernel" if taken else "plain"] * 2
+    assert sorted(operators._faster_forms.values()) == ["kernel" if taken else "plain"] * 2
 
 
 def test_a_kernel_that_fails_is_replaced_with_one_warning(
@@ -196,10 +196,10 @@ def test_a_kernel_that_fails_is_replaced_with_one_warning(
     def fails(*_: Any) -> Tensor:
         raise SyntaxError("no such instruction")
 
-    monkeypatch.setattr(module, "_kernel", lambda plain: fails)
-    monkeypatch.setattr(module, "median_seconds", Clock())
+    monkeypatch.setattr(operators, "_kernel", lambda plain: fails)
+    monkeypatch.setattr(operators, "median_seconds", Clock())
     for h in (3, 3, 5):
-        assert torch.equal(on_cuda(*arguments(h)), module._region_means(*arguments(h)))
+        assert torch.equal(on_cuda(*arguments(h)), passes.region_means(*arguments(h)))
     (warning,) = recwarn.list
     assert "without Triton" in str(warning.message)
     assert "no such instruction" in str(warning.message)
@@ -209,33 +209,33 @@ def test_a_kernel_that_fails_is_replaced_with_one_warning(
 def test_a_kernel_that_is_wrong_is_replaced(
     monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], error: float
 ) -> None:
-    monkeypatch.setattr(module, "_kernel", means_kernel([], error))
-    monkeypatch.setattr(module, "median_seconds", Clock())
+    monkeypatch.setattr(operators, "_kernel", means_kernel([], error))
+    monkeypatch.setattr(operators, "median_seconds", Clock())
     with pytest.warns(UserWarning, match="not that of the plain form"):
         means = on_cuda(*arguments())
-    assert torch.equal(means, module._region_means(*arguments()))
+    assert torch.equal(means, passes.region_means(*arguments()))
 
 
 def test_matches_may_differ_by_rounding_only() -> None:
     B, theirs = torch.ones(1, 20, 20), torch.arange(400).view(1, 20, 20)
     ours = theirs.clone()
     ours[0, 0, :4] += 1
-    module._require_agreement(ours, theirs, B)
+    operators._require_agreement(ours, theirs, B)
     ours[0, 0, :5] = 999
     with pytest.raises(RuntimeError, match="plain form"):
-        module._require_agreement(ours, theirs, B)
+        operators._require_agreement(ours, theirs, B)
     with pytest.raises(RuntimeError, match="plain form"):
-        module._require_agreement((B, 0.9 * B), (B, B), B)
+        operators._require_agreement((B, 0.9 * B), (B, B), B)
 
 
 def test_a_form_can_be_forced(monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(module, "_kernel", means_kernel(calls, 0.5))
-    monkeypatch.setattr(module, "ON_CUDA", "kernel")
-    assert torch.equal(on_cuda(*arguments()), module._region_means(*arguments()) + 0.5)
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls, 0.5))
+    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
+    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()) + 0.5)
     assert calls == ["kernel"]
-    monkeypatch.setattr(module, "ON_CUDA", "plain")
-    assert torch.equal(on_cuda(*arguments()), module._region_means(*arguments()))
+    monkeypatch.setattr(operators, "ON_CUDA", "plain")
+    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
     assert calls == ["kernel"]
 
 
@@ -243,16 +243,16 @@ def test_where_there_is_no_choice_no_kernel_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(module, "_kernel", means_kernel(calls))
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
     B, C, index, _, *maps = arguments()
     on_cuda(B, C, index, "released", *maps)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "find_spec", lambda name: None)
+        patch.setattr(operators, "find_spec", lambda name: None)
         on_cuda(*arguments())
     with monkeypatch.context() as patch:
-        patch.setattr(module, "form_is_fixed", lambda x: True)
+        patch.setattr(operators, "form_is_fixed", lambda x: True)
         on_cuda(*arguments())
-    monkeypatch.setattr(module, "ON_CUDA", "kernel")
+    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
     torch.ops.ranet.region_means(*arguments())  # of a CPU
     assert calls == []
 

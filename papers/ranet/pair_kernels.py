@@ -1,4 +1,4 @@
-"""The passes over pairs of `construction.py` as Triton kernels, for CUDA and the reading "paper".
+"""The passes over pairs (`passes.py`) as Triton kernels, for CUDA and the reading "paper".
 
 Importing this module imports Triton, which comes with PyTorch's CUDA builds and compiles a kernel at its first use.
 
@@ -8,7 +8,7 @@ knows the length of its lines and the weights of their samples, neighbouring thr
 and F live in registers. What programs share, they add to by atomic operations, in an order that changes: sums are
 float64, as in the plain form, and become the dtype of B at the end.
 
-Tensors are those of `construction.py`; in the kernels each is a pointer, moved to the image of the program.
+Tensors are those of `passes.py`; in the kernels each is a pointer, moved to the image of the program.
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from papers.ranet.construction import pixels_of_region
 from papers.ranet.divergence import SUMMED_AT_ONCE, JensenShannon
+from papers.ranet.passes import pixels_of_region
 
 BLOCK = 256  # pairs of a program
 
