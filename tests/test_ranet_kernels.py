@@ -168,9 +168,9 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
     return lambda *arguments: operators._on_cuda(passes.region_means, *arguments)
 
 
-def arguments(h: int = 3) -> tuple[Any, ...]:
+def arguments(h: int = 3, w: int = 4) -> tuple[Any, ...]:
     """Arguments of the second pass."""
-    return case(1, 3, h, 4, 0.5).region_means()
+    return case(1, 3, h, w, 0.5).region_means()
 
 
 @pytest.mark.parametrize(("seconds", "taken"), [((1.0, 2.0), 1), ((2.0, 1.0), 0)])
@@ -185,6 +185,8 @@ def test_the_faster_form_is_taken_and_kept(
         assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
     assert clock.asked == 2
     assert len(calls) == 1 + 3 * taken  # one call is compared with the plain form
+    on_cuda(*arguments(w=5))  # of about that size
+    assert clock.asked == 2
     on_cuda(*arguments(h=5))
     assert clock.asked == 4
     assert sorted(operators._faster_forms.values()) == ["kernel" if taken else "plain"] * 2
@@ -214,6 +216,51 @@ def test_a_kernel_that_is_wrong_is_replaced(
     with pytest.warns(UserWarning, match="not that of the plain form"):
         means = on_cuda(*arguments())
     assert torch.equal(means, passes.region_means(*arguments()))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    on_cuda: Callable[..., Tensor],
+    recwarn: pytest.WarningsRecorder,
+    number: float,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
+    monkeypatch.setattr(operators, "median_seconds", Clock(1.0, 2.0))
+    B, *others = arguments()
+    broken = (torch.full_like(B, number), *others)
+    assert torch.equal(on_cuda(*broken).isnan(), passes.region_means(*broken).isnan())
+    assert calls == []
+    on_cuda(B, *others)
+    assert calls == ["kernel", "kernel"]
+    assert not recwarn.list
+
+
+def test_a_lack_of_memory_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], recwarn: pytest.WarningsRecorder
+) -> None:
+    def full(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(operators, "_kernel", lambda plain: full)
+    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
+    calls: list[str] = []
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
+    monkeypatch.setattr(operators, "median_seconds", Clock(1.0, 2.0))
+    on_cuda(*arguments())
+    assert calls == ["kernel", "kernel"]
+    assert not recwarn.list
+
+
+def test_the_released_reading_has_no_kernel(monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
+    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
+    released = tuple("released" if x == "paper" else x for x in arguments()[3:])
+    assert released != arguments()[3:]
+    on_cuda(*arguments()[:3], *released)
+    assert calls == []
 
 
 def test_matches_may_differ_by_rounding_only() -> None:

@@ -83,6 +83,8 @@ class RegionConstruction(nn.Module):
     def forward(self, B: Float[Tensor, "b h w"], C: Float[Tensor, "b k h w"]) -> Regions:
         """Return the regions for probabilities B of a boundary and C of the classes.
 
+        That they lie in 0..1 is not checked; of samples below 0, the gradient would not go to the largest.
+
         Raises:
             ValueError: if B and C are not floating maps of the same images and size.
         """

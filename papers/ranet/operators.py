@@ -25,13 +25,15 @@ _faster_forms: dict[tuple[object, ...], Literal["plain", "kernel"]] = {}
 def _on_cuda(plain: Pass, *arguments: Any) -> Any:
     """Run a pass of which this is the plain form, or its kernel.
 
-    The first call with a given device, dtype and sizes times both on its own arguments, and later calls take the
-    faster one. It is the plain form where timing is forbidden, for the reading "released", without Triton, and, after a
-    warning, for good once a kernel has failed or has not agreed with the plain form.
+    The first call with a given device and dtype and with sizes of about these (numbers of elements up to the same power
+    of 2) times both on its own arguments, and later calls take the faster one. It is the plain form where timing is
+    forbidden, for the reading "released", without Triton, and, after a warning, for good once a kernel has failed or
+    has not agreed with the plain form. Numbers that are not finite, as in a step that fp16 has overflowed, decide
+    nothing, nor does a lack of memory.
     """
-    form = ON_CUDA
+    form = "plain" if "released" in arguments else ON_CUDA
     if form == "faster":
-        forced = form_is_fixed(arguments[0]) or "released" in arguments or find_spec("triton") is None
+        forced = form_is_fixed(arguments[0]) or find_spec("triton") is None
         form = "plain" if forced else _faster(plain, arguments)
     return (_kernel(plain) if form == "kernel" else plain)(*arguments)
 
@@ -51,13 +53,19 @@ def _kernel(plain: Pass) -> Pass:
 def _faster(plain: Pass, arguments: tuple[Any, ...]) -> Literal["plain", "kernel"]:
     """Return which form of a pass is the faster one for arguments like these, timing both at the first request."""
     global ON_CUDA
-    key = (plain, *((x.device, x.dtype, x.shape) if isinstance(x, Tensor) else x for x in arguments))
+    tensors = [x for x in arguments if isinstance(x, Tensor)]
+    about = [(x.device, x.dtype, x.numel().bit_length()) for x in tensors]
+    key = (plain, *about, *(x for x in arguments if not isinstance(x, Tensor)))
     if key not in _faster_forms:
+        if not all(x.isfinite().all() for x in tensors):
+            return "plain"
         device, expected = arguments[0].device, plain(*arguments)
         try:
             kernel = _kernel(plain)
             _require_agreement(kernel(*arguments), expected, arguments[0])
             seconds = median_seconds(functools.partial(kernel, *arguments), device)
+        except torch.OutOfMemoryError:
+            return "plain"
         except Exception as error:  # of many kinds: no compiler for C, no support of this GPU, a change of Triton
             ON_CUDA = "plain"
             warnings.warn(

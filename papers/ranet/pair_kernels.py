@@ -29,7 +29,7 @@ def first_matches(
 ) -> Tensor:
     """Return for each pixel the number of the first pixel, itself at the latest, that it is grouped with."""
     divergence = JensenShannon(C.contiguous())
-    decision = torch.stack([w.to(B), b.to(B), torch.full_like(w, threshold).to(B)])
+    decision = torch.stack([w.to(B), b.to(B), B.new_tensor(threshold)])
     follow = torch.arange(B[0].numel(), dtype=torch.int32, device=B.device).repeat(len(B)).view(B.shape)
     _launch(_first_matches, B, divergence, [decision, follow], boundary, semantic)
     return follow.long()
@@ -74,7 +74,7 @@ def _launch(
             SEMANTIC=semantic,
             BLOCK=BLOCK,
             AT_ONCE=SUMMED_AT_ONCE,
-            enable_fp_fusion=False,  # rounds as the plain form
+            enable_fp_fusion=False,  # rounds as the plain form on a CPU, but for its logarithms
         )
 
 
@@ -227,16 +227,22 @@ def _line(
             rest += rise
             column += tl.where(rest >= length, 1, tl.where(rest < 0, -1, 0))
             rest += tl.where(rest >= length, -length, tl.where(rest < 0, length, 0))
-            weight = rest.to(B.dtype.element_ty) / length.to(B.dtype.element_ty)
+            weight = _quotient(rest.to(B.dtype.element_ty), length.to(B.dtype.element_ty))
             tap = B + i + t * along + column * across
             left = tl.load(tap, mask=pairs, other=0)
             right = tl.load(tap + tl.where(rest > 0, across, 0), mask=pairs, other=0)
             step = right - left
-            sample = tl.where(weight < 0.5, left + weight * step, right - (1 - weight) * step)  # as torch.lerp
+            sample = tl.where(weight < 0.5, left + weight * step, right - (1 - weight) * step)  # torch.lerp's own terms
             larger = (sample > D) | (place == 0)
             D = tl.where(larger, sample, D)  # Eq. (1)
             place = tl.where(larger, t, place)
     return D, place
+
+
+@triton.jit
+def _quotient(x: tl.tensor, y: tl.tensor) -> tl.tensor:
+    """Return x / y, rounded to the nearest number; of float32, Triton's own division is not always."""
+    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
 
 
 @triton.jit

@@ -74,8 +74,6 @@ _HRNET = replace(
     name="ranet-hrnet-w48-cityscapes",
     summary="Cityscapes, RANet HRNetV2-W48 + ASPP",
     architecture=Architecture(HRNET),
-    augmentation=replace(_CITYSCAPES.augmentation, crop=768),
-    protocol=windows(768),
     reported=(),
 )
 
