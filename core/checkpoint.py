@@ -1,5 +1,6 @@
 """What a run leaves on disk, written so that a kill at any moment leaves the old file or the new one, never half."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,12 @@ def write_json(path: Path, value: Any) -> None:
     """Write readable JSON in one piece."""
     with written_aside(path) as aside:
         aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Return the hash by which a file is known."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, cast
@@ -111,16 +112,18 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def commit() -> str:
-    """The commit of this source tree, "+" appended if it was changed, or "unknown" outside git."""
-    here = Path(__file__).parent
+def commit(besides: Sequence[str] = ()) -> str:
+    """The commit of this source tree, "+" appended if it was changed besides these paths, or "unknown" outside git."""
+    here = Path(__file__).parent.parent
+
+    besides = [f":(exclude){path}" for path in besides]
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+            "+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", *besides) else ""
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

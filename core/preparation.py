@@ -98,7 +98,11 @@ def _begin(
     if recipe.starts_from is None and run.starts_from is None:
         weights = run.backbone_weights or recipe.backbone_weights
         backbones.load_weights(network.backbone, _backbone_of(recipe.architecture), weights)
-        return {}
+        if weights == recipe.backbone_weights:
+            return {}
+        file = Path(weights)
+        used = f"{file.name}, sha256 {checkpoint.sha256(file)}" if file.is_file() else weights
+        return {"backbone_weights": (recipe.backbone_weights, used)}
     if run.backbone_weights is not None:
         raise ValueError(
             f"a run begins either with trained weights ({run.starts_from or recipe.starts_from}) or with those of its "

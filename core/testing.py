@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
-from core import checkpoint, datasets, machine, submission
+from core import checkpoint, datasets, machine, repository, submission
 from core.classes import Classes
 from core.command import EvaluationOptions
 from core.evaluation import count
@@ -19,8 +20,13 @@ def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Netwo
     """The network that the options name.
 
     Raises:
-        ValueError: if there is none, or it is for other classes than the recipe's data.
+        ValueError: if there is none.
     """
+    return kind.from_pretrained(_place(options))
+
+
+def _place(options: EvaluationOptions[Architecture]) -> str:
+    """The folder or repository of the weights that the options name."""
     recipe = options.recipe
     where = options.weights or str(Run().to / (recipe.same_weights_as or recipe.name))
     if not Path(where).is_dir() and (where.count("/") != 1 or options.weights is None):
@@ -28,7 +34,7 @@ def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Netwo
             f"there are no weights in {where}; train them with train.py {recipe.same_weights_as or recipe.name}, or "
             "pass --weights with a run folder or the org/name of a repository on the Hugging Face Hub"
         )
-    return kind.from_pretrained(where)
+    return where
 
 
 def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architecture]) -> Score | None:
@@ -77,7 +83,14 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     if network.about is not None and network.about.changed:
         accelerator.print(f"these weights were not trained by the published recipe: {network.about.changed}")
     if options.to is not None and accelerator.is_main_process:
-        told = {"split": recipe.data.test, "protocol": recipe.protocol, "precision": options.precision}
+        told = {
+            "weights": checkpoint.sha256(repository.fetch(_place(options), [repository.WEIGHTS]) / repository.WEIGHTS),
+            "split": recipe.data.test,
+            "images": len(pairs),
+            "protocol": recipe.protocol,
+            "device": accelerator.device.type,
+            "precision": options.precision,
+        }
         checkpoint.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
     return score
@@ -113,11 +126,12 @@ def _refuse_other_classes(network: Network, classes: Classes, data: str) -> None
 
 
 def record(recipe: str, score: Score, **circumstances: Any) -> dict[str, Any]:
-    """A measured score with what is needed to believe it: recipe, hardware, commit, date and given circumstances."""
+    """A measured score with what is needed to believe it: recipe, hardware, torch, commit, date, and what is given."""
     return {
         "recipe": recipe,
         **score.to_json(),
         **to_json(circumstances),
+        "torch": torch.__version__,
         "hardware": machine.hardware(),
         "commit": machine.commit(),
         "date": machine.today(),

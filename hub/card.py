@@ -32,6 +32,9 @@ METRICS = {"mIoU": ("mean_iou", "mean_iou"), "pixel accuracy": ("pixel_accuracy"
 STARTS_FROM = "starts_from"
 """What is recorded as changed if the training began with other trained weights than the recipe says."""
 
+BACKBONE_WEIGHTS = "backbone_weights"
+"""What is recorded as changed if it began with other weights of the backbone."""
+
 Changes = Mapping[str, tuple[Any, Any]]
 
 
@@ -141,7 +144,8 @@ def _base(publication: Publication) -> str | None:
     recipe = publication.recipe
     backbone: backbones.Backbone = recipe.architecture.backbone
     weights = backbones.NETWORKS[backbone.name].hub.get(backbone.stem)
-    known = weights and recipe.backbone_weights == "hub" and publication.began_with is None
+    from_hub = publication.changed.get(BACKBONE_WEIGHTS, (None, recipe.backbone_weights))[1] == "hub"
+    known = weights and from_hub and publication.began_with is None
     return f"timm/{weights}" if known else None
 
 
@@ -259,8 +263,7 @@ def training_command(publication: Publication) -> str:
     data = publication.about.recipe["data"]["name"]
     if data != "scenes" and ":" not in data:
         words.append("--data DIR")
-    words += ["--starts-from DIR"] if STARTS_FROM in publication.changed else []
-    words += [_option(name, used) for name, (_, used) in publication.changed.items() if name != STARTS_FROM]
+    words += [_option(name, used) for name, (_, used) in publication.changed.items()]
     words += [f"--run.seed {score['seed']}"] if score.get("seed") else []
     words += [f"--run.precision {score['precision']}"] if score.get("precision", "fp32") != "fp32" else []
     return " ".join(words)
@@ -268,6 +271,10 @@ def training_command(publication: Publication) -> str:
 
 def _option(name: str, value: Any) -> str:
     """A changed field as an option of the training command."""
+    if name == STARTS_FROM:
+        return "--starts-from DIR"
+    if name == BACKBONE_WEIGHTS:
+        return f"--backbone-weights {value if value in ('hub', 'none') else 'FILE'}"
     path = f"recipe.{name}".replace("_", "-")
     if isinstance(value, bool):
         group, _, last = path.rpartition(".")

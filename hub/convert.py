@@ -11,7 +11,6 @@ mmsegmentation are known by their names. A backbone becomes `model.safetensors` 
 Files are read as tensors only: a pickle that holds anything else is refused, and nothing in it is executed.
 """
 
-import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -299,8 +298,7 @@ def run(options: Options) -> str:
     """
     _refuse_taken(options.to)
     theirs = _read(options.file)
-    with options.file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = checkpoint.sha256(options.file)
     if options.source == "torchvision" or options.source == "timm":  # a form that mypy follows
         return convert_backbone(options, options.source, theirs, digest)
     return convert_network(options, options.source, theirs, digest)

@@ -187,6 +187,18 @@ def test_what_the_training_began_with_is_told(finished: Path) -> None:
     assert "--starts-from" not in publish.card.card(second).text
 
 
+def test_other_weights_of_the_backbone_are_told(finished: Path) -> None:
+    told = publication(finished, "danet-r101-cityscapes")
+    assert publish.card.card(told).data.base_model == "timm/resnet101.tv_in1k"
+    other = replace(told, changed={"backbone_weights": ("hub", "mine.pth, sha256 0123")})
+    assert publish.card.card(other).data.base_model is None
+    text = publish.card.card(other).text
+    assert "train.py danet-r101-cityscapes --data DIR --backbone-weights FILE\n" in text
+    assert "- `backbone_weights`: hub -> mine.pth, sha256 0123" in text
+    none = replace(told, changed={"backbone_weights": ("hub", "none")})
+    assert "--backbone-weights none\n" in publish.card.card(none).text
+
+
 def test_a_changed_recipe_is_refused_under_the_name_of_a_row(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", CHANGED)
     for name in ("danet-demo", "DANet-Demo", "danet-r101-cityscapes"):

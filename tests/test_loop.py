@@ -385,6 +385,19 @@ def test_weights_that_the_recipe_does_not_name_are_recorded(tmp_path: Path, caps
     assert about.changed == {"starts_from": ["first", str(tmp_path / "other")]}
 
 
+def test_other_weights_of_the_backbone_are_recorded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(tiny.Tiny(7).backbone.body.state_dict(), file)
+    published = dataclasses.replace(recipe(length=2), backbone_weights="hub")
+    told = {"backbone_weights": ("hub", f"mine.safetensors, sha256 {checkpoint.sha256(file)}")}
+    training = begin(tmp_path, published, backbone_weights=str(file))
+    assert training.changed == told
+    train(training)
+    assert begin(tmp_path, published, backbone_weights=str(file)).changed == told  # resumed
+    assert begin(tmp_path / "none", published, backbone_weights="none").changed == {"backbone_weights": ("hub", "none")}
+    assert begin(tmp_path / "as", recipe(), backbone_weights="none").changed == {}
+
+
 def test_a_second_stage_without_a_first_is_refused(tmp_path: Path) -> None:
     second = dataclasses.replace(recipe(), starts_from="first")
     refused(tmp_path, "begins with the weights of 'first', but there is no .*first; train 'first' first, or", second)

@@ -1,6 +1,8 @@
 """What differs between computers."""
 
 import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,3 +51,26 @@ def test_a_record_names_hardware_commit_and_date() -> None:
     assert "CPU" in machine.hardware() or "x" in machine.hardware()
     assert len(machine.today()) == 10
     assert machine.commit() == "unknown" or len(machine.commit().rstrip("+")) == 12
+
+
+def test_a_commit_tells_whether_the_tree_was_changed_and_may_leave_paths_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    for file in ("code.py", "ci/records.toml", "core/machine.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("")
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "everything")
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "core" / "machine.py"))
+    clean = machine.commit()
+    assert len(clean) == 12
+    (tmp_path / "ci/records.toml").write_text("new")
+    assert (machine.commit(), machine.commit(besides=["ci/records.toml"])) == (f"{clean}+", clean)
+    assert machine.commit(besides=["ci"]) == clean
+    (tmp_path / "code.py").write_text("new")
+    assert machine.commit(besides=["ci/records.toml"]) == f"{clean}+"
