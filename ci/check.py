@@ -4,19 +4,22 @@
     python -m ci.check danet-r18-camvid --weights runs/danet-r18-camvid --data DIR --gate regression --json
 
 **Regression**: weights that stand in measured.toml, by their sha256, must score what it says within 0.01 points: only
-the code can have moved it. They are tested in the precision in which they were measured.
+the code can have moved it. They are tested in the precision in which they were measured; where the device or the
+release of torch is another one and the score is too, these may have moved it, and nothing is judged.
 
 **Reproduction**: weights that the published recipe trained, or public weights that `hub.convert` converted for it, must
 reach what the row reports, less a tolerance that is written for each row with its reason (ci/tolerances.py).
 
 The exit code is 0 if every gate that was asked for holds, 1 if one falls short, with the differences of each class, and
-2 if one could not be judged: no data, no weights, a changed recipe, nothing to compare with. It is never 0 by absence.
+2 if one could not be judged: no data or only a part, no weights, a changed recipe, nothing to compare with, or any
+error. It is never 0 by absence.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +27,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ci.measured import MEASURED, Entry, scores, sha256, value_of
+from ci.measured import MEASURED, Entry, changes, conditions, scores, value_of
 from ci.notes import note
 from ci.tolerances import DEFAULT, TOLERANCES
-from core import checkpoint, repository
+from core import checkpoint, datasets, repository
 from core.recipe import Precision, Recipe, differences, to_json
 from hub.networks import ORIGIN, Paper, paper_of
 
@@ -42,7 +45,7 @@ REGRESSION = 0.01  # points of 100
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one gate says of one number: `wanted` and `found` in percent, `classes` found less wanted for each class."""
+    """What one gate says of one number: `wanted` and `found` in percent, `classes` found less `than` for each class."""
 
     gate: Gate
     verdict: Verdict
@@ -53,6 +56,7 @@ class Judgement:
     tolerance: float | None = None
     reason: str | None = None
     classes: dict[str, float] | None = None
+    than: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,19 +101,27 @@ class Options:
 
 
 def check(options: Options) -> Report:
-    """Test the weights and judge them; what keeps them from being judged is said in the report."""
+    """Test the weights and judge them; what keeps them from being judged, any error too, is said in the report."""
     gates: tuple[Gate, ...] = ("regression", "reproduction") if options.gate == "both" else (options.gate,)
     try:
-        paper = paper_of(options.recipe)
-        weights = described(options.weights)
+        return _check(options, gates)
     except (ValueError, OSError) as error:
-        return Report(options.recipe, options.weights, None, _unjudged(gates, str(error)))
+        sentence = str(error)
+    except Exception as error:  # an exit code of 1 would say that the weights fall short
+        traceback.print_exc()
+        sentence = f"{type(error).__name__}: {error}"
+    return Report(options.recipe, options.weights, None, tuple(_unjudged(gates, sentence)))
+
+
+def _check(options: Options, gates: Sequence[Gate]) -> Report:
+    paper = paper_of(options.recipe)
+    weights = described(options.weights)
     recipe = paper.recipes[options.recipe]
-    said = note(recipe.name, recipe.data.name, recipe.data.test)
-    entry = measured_before(recipe.name, weights.sha256, scores(options.measured))
+    known = [entry for entry in scores(options.measured) if entry["recipe"] == recipe.name]
+    entry = measured_before(weights.sha256, known)
 
     refusals: dict[Gate, str | None] = {
-        "regression": None if entry else "measured.toml has no score of these weights for this recipe",
+        "regression": incomparable(recipe, entry, options.precision),
         "reproduction": untrained(paper, recipe, weights),
     }
     judged = [gate for gate in gates if refusals[gate] is None]
@@ -122,16 +134,21 @@ def check(options: Options) -> Report:
         except ValueError as error:
             judgements += _unjudged(judged, str(error))
             judged = []
-    if score is not None:
+    if score is not None and (lacking := incomplete(recipe, score)):
+        judgements += _unjudged(judged, lacking)
+    elif score is not None:
         if "regression" in judged and entry is not None:
             judgements += regression(entry, score)
         if "reproduction" in judged:
-            judgements += reproduction(recipe, score)
+            judgements += reproduction(recipe, score, known)
+    silent = [gate for gate in gates if gate not in {one.gate for one in judgements}]
+    judgements += _unjudged(silent, "nothing in measured.toml or in the recipe can be compared with this score")
+    said = note(recipe.name, recipe.data.name, recipe.data.test)
     return Report(recipe.name, options.weights, weights.sha256, tuple(judgements), score, said)
 
 
-def _unjudged(gates: Sequence[Gate], sentence: str) -> tuple[Judgement, ...]:
-    return tuple(Judgement(gate, "not judged", sentence) for gate in gates)
+def _unjudged(gates: Sequence[Gate], sentence: str) -> list[Judgement]:
+    return [Judgement(gate, "not judged", sentence) for gate in gates]
 
 
 def described(where: str) -> Weights:
@@ -143,13 +160,46 @@ def described(where: str) -> Weights:
     """
     folder = repository.fetch(where, [repository.CONFIG, repository.WEIGHTS])
     about = repository.read_config(folder).get("about") or {}
-    return Weights(str(folder), sha256(folder / repository.WEIGHTS), about)
+    for name in ("recipe", "changed"):
+        if not isinstance(about.get(name) or {}, dict):
+            raise ValueError(
+                f"{folder / repository.CONFIG} is damaged: about.{name} must be a table, got {about[name]!r}"
+            )
+    return Weights(str(folder), checkpoint.sha256(folder / repository.WEIGHTS), about)
 
 
-def measured_before(recipe: str, weights: str, entries: Sequence[Entry]) -> Entry | None:
-    """The latest score of these weights by this recipe."""
-    found = [entry for entry in entries if entry["recipe"] == recipe and entry.get("weights") == weights]
+def measured_before(weights: str, entries: Sequence[Entry]) -> Entry | None:
+    """The latest of the entries that is about these weights."""
+    found = [entry for entry in entries if entry.get("weights") == weights]
     return found[-1] if found else None
+
+
+def incomparable(recipe: Recipe[Any], entry: Entry | None, precision: Precision | None) -> str | None:
+    """Why the recipe's test of today is not the one that an entry tells of; None if it is."""
+    if entry is None:
+        return "measured.toml has no score of these weights for this recipe"
+    otherwise = [change for change in changes(entry) if change.startswith(("protocol.", "data."))]
+    if otherwise:
+        return f"these weights were measured by another test than the recipe's: {'; '.join(otherwise)}"
+    if "protocol" in entry:
+        then, now = conditions(entry["split"], entry["protocol"]), conditions(recipe.data.test, recipe.protocol)
+        if moved := differences(then, now):
+            return f"the test of the recipe has changed since these weights were measured: {moved}"
+    if precision is not None and precision != entry.get("precision", precision):
+        return f"these weights were measured in {entry['precision']}; leave out --precision {precision}"
+    return None
+
+
+def incomplete(recipe: Recipe[Any], score: dict[str, Any]) -> str | None:
+    """Why a score is not one of the whole split, as far as the number of its images is published; None if it is."""
+    about = datasets.ABOUT.get(recipe.data.name)
+    counts = about.counts.get(recipe.data.test, ()) if about is not None else ()
+    if not counts or score["images"] in counts:
+        return None
+    return (
+        f"{score['images']} images of {recipe.data.name}, {recipe.data.test}, were tested, but it has "
+        f"{' or '.join(map(str, counts))}; complete the copy (python -m core.datasets check {recipe.data.name} DIR)"
+    )
 
 
 def untrained(paper: Paper, recipe: Recipe[Any], weights: Weights) -> str | None:
@@ -167,11 +217,15 @@ def untrained(paper: Paper, recipe: Recipe[Any], weights: Weights) -> str | None
         return f"the recipe was changed for these weights: {changed}"
     published = to_json(lender)
     fields = ("architecture", "augmentation", "optimisation", "backbone_weights", "starts_from")
-    moved = differences(
-        {**{name: published[name] for name in fields}, "train": published["data"]["train"]},
-        {**{name: trained.get(name) for name in fields}, "train": (trained.get("data") or {}).get("train")},
-    )
+    moved = differences(_chosen(published, fields), _chosen(trained, fields))
     return f"the recipe has changed since these weights were trained: {moved}" if moved else None
+
+
+def _chosen(recipe: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Fields of a recipe as JSON, and of its data those that weights depend on."""
+    data = recipe.get("data") or {}
+    of_data = {name: data.get(name) for name in ("name", "num_classes", "train")}
+    return {**{name: recipe.get(name) for name in fields}, "data": of_data}
 
 
 def tested(
@@ -197,7 +251,15 @@ def tested(
 
 def regression(entry: Entry, score: dict[str, Any]) -> list[Judgement]:
     """Compare a score with what was measured of the same weights."""
+    if entry.get("images", score["images"]) != score["images"]:
+        sentence = f"{entry['images']} images were measured, and {score['images']} were tested now"
+        return _unjudged(["regression"], sentence)
     found = []
+    elsewhere = [
+        f"{name} {entry.get(name, 'that is not recorded')} then, {score[name]} now"
+        for name in ("device", "torch")
+        if entry.get(name) != score[name]
+    ]
     for metric, value in (("mIoU", score["mean_iou"]), ("pixel accuracy", score["pixel_accuracy"])):
         wanted = value_of(entry, metric)
         if wanted is None:
@@ -207,17 +269,35 @@ def regression(entry: Entry, score: dict[str, Any]) -> list[Judgement]:
             f"{metric} {value:.3f}, measured {wanted:.3f} at {entry['commit']}: {value - wanted:+.3f}, at most "
             f"{REGRESSION} either way"
         )
-        verdict: Verdict = "holds" if holds else "falls short"
-        classes = class_differences(score, entry.get("per_class", {}))
-        reason = "only the code can have moved it"
-        found.append(Judgement("regression", verdict, sentence, metric, wanted, value, REGRESSION, reason, classes))
+        if not holds and elsewhere:
+            found.append(Judgement("regression", "not judged", f"{sentence}; {', '.join(elsewhere)}", metric))
+            continue
+        found.append(
+            Judgement(
+                "regression",
+                "holds" if holds else "falls short",
+                sentence,
+                metric,
+                wanted,
+                value,
+                REGRESSION,
+                "only the code can have moved it",
+                class_differences(score, entry.get("per_class", {})),
+                f"measured at {entry['commit']}",
+            )
+        )
     return found
 
 
-def reproduction(recipe: Recipe[Any], score: dict[str, Any]) -> list[Judgement]:
-    """Compare a score with every number that a paper reports for this recipe."""
+def reproduction(recipe: Recipe[Any], score: dict[str, Any], known: Sequence[Entry]) -> list[Judgement]:
+    """Compare a score with every number that a paper reports for this recipe.
+
+    Classes are compared with the printed ones, or, where a paper prints none, with the last entry of `known` whose
+    recipe was not changed.
+    """
     found = []
     tolerance = TOLERANCES.get(recipe.name, DEFAULT)
+    before = [entry for entry in known if entry.get("per_class") and not changes(entry)]
     for row in recipe.reported:
         value = score["mean_iou" if row.metric == "mIoU" else "pixel_accuracy"]
         holds = value >= row.value - tolerance.points
@@ -225,7 +305,10 @@ def reproduction(recipe: Recipe[Any], score: dict[str, Any]) -> list[Judgement]:
             f"{row.metric} {value:.2f}, reported {row.value:.2f} ({row.paper}, {row.table}): {value - row.value:+.2f}, "
             f"at most {tolerance.points} below"
         )
-        printed = dict(zip(printed_classes(list(score["iou"]), len(row.per_class)), row.per_class, strict=False))
+        classes = dict(zip(printed_classes(list(score["iou"]), len(row.per_class)), row.per_class, strict=False))
+        than = f"reported in {row.table}"
+        if not classes and before:
+            classes, than = before[-1]["per_class"], f"measured at {before[-1]['commit']}, of other weights"
         found.append(
             Judgement(
                 "reproduction",
@@ -236,7 +319,8 @@ def reproduction(recipe: Recipe[Any], score: dict[str, Any]) -> list[Judgement]:
                 value,
                 tolerance.points,
                 tolerance.reason,
-                class_differences(score, printed),
+                class_differences(score, classes),
+                than,
             )
         )
     return found
@@ -254,19 +338,28 @@ def class_differences(score: dict[str, Any], wanted: dict[str, float]) -> dict[s
 
 
 def printed(report: Report) -> str:
-    """The report as text; the differences of each class where a gate falls short."""
+    """The report as text; of each class, where a gate falls short, the difference, or else its IoU."""
     lines = [f"{report.recipe}, weights {report.weights} (sha256 {report.sha256 or 'unknown'})"]
     for judgement in report.judgements:
         lines.append(f"{judgement.gate}: {judgement.verdict}: {judgement.sentence}")
         if judgement.verdict == "falls short":
             if judgement.gate == "reproduction":
                 lines.append(f"  tolerance {judgement.tolerance}: {judgement.reason}")
-            width = max(map(len, judgement.classes or {"": 0}))
-            worst = sorted((judgement.classes or {}).items(), key=lambda item: item[1])
-            lines += [f"  {name:<{width}} {difference:+8.2f}" for name, difference in worst]
+            lines += _table_of_classes(judgement, report.score or {})
     if report.note:
         lines.append(f"known of this row: {report.note}")
     return "\n".join([*lines, ""])
+
+
+def _table_of_classes(judgement: Judgement, score: dict[str, Any]) -> list[str]:
+    if judgement.classes:
+        heading, values, sign = f"  IoU less that {judgement.than}:", judgement.classes, "+"
+    else:
+        found = {name: value for name, value in score.get("iou", {}).items() if value is not None}
+        heading, values, sign = "  IoU; there is none to compare with:", found, ""
+    width = max(map(len, values), default=0)
+    worst = sorted(values.items(), key=lambda item: item[1])
+    return [heading, *(f"  {name:<{width}} {value:{sign}8.2f}" for name, value in worst)]
 
 
 def main(arguments: list[str] | None = None) -> int:

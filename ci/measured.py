@@ -11,15 +11,18 @@ of that run under another recipe. An entry has these fields, in percent where th
     metric, value   "mIoU"; `pixel_accuracy` stands beside it
     per_class       the IoU of each class that occurs, under its name
     weights         the sha256 of model.safetensors
-    precision       in which it was tested, and so must be again
+    split, images   what it was tested on
+    protocol        how, without what is None
+    precision       in which, and so must be again
+    device, torch   on what kind of device, by which release
     command, commit, date, hardware, hours, seed
     note            what a reader should know, if anything; the only field that may be corrected later
 
-Entries of the first day have `minutes` in place of `hours`, and no `changed` (nothing was), `per_class`, `weights` or
-`precision`.
+The first eleven entries have `minutes` in place of `hours`, and no `changed` (nothing was), `per_class`, `weights` or
+`precision`; the first twenty-five have no `split`, `images`, `protocol`, `device` or `torch`, and do not count the
+weights of the backbone as a change: what their notes say of these.
 """
 
-import hashlib
 import json
 import sys
 import tomllib
@@ -32,7 +35,9 @@ import tyro
 from core import checkpoint
 from core.command import door
 from core.preparation import SCORE
+from core.recipe import differences
 from core.repository import CONFIG, WEIGHTS
+from hub.networks import paper_of
 
 MEASURED = Path(__file__).parent / "measured.toml"
 
@@ -61,12 +66,6 @@ def changes(entry: Entry) -> list[str]:
     return list(entry.get("changed", []))
 
 
-def sha256(file: Path) -> str:
-    """The hash by which a file of weights is known."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 @dataclass(frozen=True)
 class Options:
     """What to append; whatever can be read from the run folder is."""
@@ -82,7 +81,8 @@ class Options:
 def entry(options: Options) -> Entry:
     """Make an entry from what a run has left.
 
-    The commit is the one whose code trained, or with `score` the one whose code tested.
+    The commit is the one whose code trained, or with `score` the one whose code tested. A test by another protocol or
+    on another split than the row's counts as a change of the recipe.
 
     Raises:
         ValueError: if a file is missing, two do not belong together, or the code was not exactly that of a commit.
@@ -99,17 +99,35 @@ def entry(options: Options) -> Entry:
                 f"the code was not that of a commit when {when}: {commit!r}; commit first, run in a clean tree "
                 "(git worktree add), and measure again"
             )
+    digest = checkpoint.sha256(options.folder / WEIGHTS)
+    row = paper_of(tested["recipe"]).recipes[tested["recipe"]]
+    if options.score is not None and tested.get("weights") != digest:
+        raise ValueError(
+            f"{options.score} is no score of the weights in {options.folder}, whose sha256 is {digest}, but of "
+            f"{tested.get('weights', 'weights that it does not name')}; give what evaluate.py --to wrote about them"
+        )
+    if (row.same_weights_as or row.name) != trained["recipe"]:
+        raise ValueError(
+            f"{row.name!r} tests weights of {row.same_weights_as or row.name!r}, but {options.folder} was trained by "
+            f"{trained['recipe']!r}"
+        )
+    protocol, changed = tested["protocol"], trained["changed"]
+    if options.score is not None:
+        changed = changed | differences(conditions(row.data.test, row.protocol), conditions(tested["split"], protocol))
     result = {
         "recipe": tested["recipe"],
-        "changed": [
-            f"{name}: {json.dumps(old)} -> {json.dumps(new)}" for name, (old, new) in trained["changed"].items()
-        ],
+        "changed": [f"{name}: {json.dumps(old)} -> {json.dumps(new)}" for name, (old, new) in changed.items()],
         "metric": "mIoU",
         "value": round(tested["mean_iou"], 4),
         "pixel_accuracy": round(tested["pixel_accuracy"], 4),
         "per_class": {name: round(value, 2) for name, value in tested["iou"].items() if value is not None},
-        "weights": sha256(options.folder / WEIGHTS),
+        "weights": digest,
+        "split": tested["split"],
+        "images": tested["images"],
+        "protocol": {name: value for name, value in protocol.items() if value is not None},
         "precision": tested["precision"],
+        "device": tested["device"],
+        "torch": tested["torch"],
         "command": options.command,
         "commit": about["commit"] if options.score is None else tested["commit"],
         "date": tested["date"],
@@ -118,6 +136,11 @@ def entry(options: Options) -> Entry:
         "seed": trained["seed"],
     }
     return result if options.note is None else {**result, "note": options.note}
+
+
+def conditions(split: str, protocol: Any) -> dict[str, Any]:
+    """On what and how weights are tested, under the names that these fields have in a recipe."""
+    return {"data": {"test": split}, "protocol": protocol}
 
 
 def _count(processes: int) -> str:

@@ -9,19 +9,21 @@ published, for then nothing was checked.
 
 import sys
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from ci.check import Judgement, Report, check
 from ci.check import Options as CheckOptions
-from ci.check import Report, check
-from ci.rows import table
+from ci.rows import table, table_row
 from hub.networks import paper_of
 
 PUBLISHED = Path(__file__).parent / "published.toml"
+FIELDS = {"recipe", "weights", "gate"}
+GATES = ("both", "regression", "reproduction")
+HEADINGS = ("recipe", "weights", "gate", "verdict", "what")
 
 
 @dataclass(frozen=True)
@@ -33,43 +35,52 @@ class Options:
     workers: int = 8
 
 
-def published(file: Path = PUBLISHED) -> list[dict[str, str]]:
+def published(file: Path = PUBLISHED) -> list[dict[str, Any]]:
     """The checkpoints of the list: recipe, weights, gate."""
     return tomllib.loads(file.read_text(encoding="utf-8")).get("checkpoint", [])
 
 
-def checked(line: dict[str, str], options: Options) -> Report:
-    """Check one checkpoint of the list."""
-    recipe = line["recipe"]
-    name = paper_of(recipe).recipes[recipe].data.name
+def checked(line: dict[str, Any], options: Options) -> Report:
+    """Check one checkpoint of the list; a line that says nothing sensible is not judged."""
+    recipe, weights, gate = (str(line.get(name, "")) for name in ("recipe", "weights", "gate"))
+    try:
+        if line.keys() | {"gate"} != FIELDS:
+            raise ValueError(f"a checkpoint has recipe, weights and, if need be, gate, got {', '.join(line)}")
+        if (gate := gate or "both") not in GATES:
+            raise ValueError(f"unknown gate {gate!r}; allowed are {', '.join(GATES)}")
+        name = paper_of(recipe).recipes[recipe].data.name
+    except ValueError as error:
+        judgement = Judgement("regression", "not judged", f"{options.published.name}: {error}")
+        return Report(recipe, weights, None, (judgement,))
     data = None if name == "scenes" else options.data / name
-    gate = line.get("gate", "both")
-    return check(CheckOptions(recipe, line["weights"], data, gate=gate, workers=options.workers))  # type: ignore[arg-type]
+    return check(CheckOptions(recipe, weights, data, gate=gate, workers=options.workers))  # type: ignore[arg-type]
 
 
-def summary(reports: Sequence[Report]) -> str:
-    """The table: a line for each judgement, those that do not hold in bold."""
-    headings = ("recipe", "weights", "gate", "verdict", "what")
-    lines = [
+def rows(report: Report) -> list[tuple[str, ...]]:
+    """The lines of the table for one checkpoint: one for each judgement, those that do not hold in bold."""
+    return [
         (
             f"`{report.recipe}`",
             report.weights,
             judgement.gate,
             judgement.verdict if judgement.verdict == "holds" else f"**{judgement.verdict}**",
-            judgement.sentence.replace("|", "/"),
+            judgement.sentence.replace("|", "/").replace("\n", " "),
         )
-        for report in reports
         for judgement in report.judgements
     ]
-    return table(headings, lines) if lines else "No checkpoint is published, so nothing was checked."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check what is published, print the table, and return the exit code."""
+    """Check what is published, print the table line by line as the checks end, and return the exit code."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
-    reports = [checked(line, options) for line in published(options.published)]
-    sys.stdout.write(summary(reports) + "\n")
-    codes = {report.exit for report in reports}
+    listed = published(options.published)
+    sys.stdout.write(f"{table(HEADINGS, []) if listed else 'No checkpoint is published, so nothing was checked.'}\n")
+    codes = set()
+    for line in listed:
+        report = checked(line, options)
+        sys.stdout.write("".join(f"{table_row(cells)}\n" for cells in rows(report)))
+        sys.stdout.flush()
+        codes.add(report.exit)
     return 1 if 1 in codes else max(codes, default=2)
 
 

@@ -144,8 +144,12 @@ def spent(time: float) -> str:
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
-    rule = "---|" * len(headings)
-    return "\n".join([f"| {' | '.join(headings)} |", f"|{rule}", *(f"| {' | '.join(line)} |" for line in lines)])
+    return "\n".join([table_row(headings), f"|{'---|' * len(headings)}", *map(table_row, lines)])
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A line of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def tables() -> dict[Path, dict[str, str]]:

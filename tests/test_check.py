@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ci import check
 from ci.check import (
@@ -19,8 +20,10 @@ from ci.check import (
     untrained,
 )
 from ci.golden import GOLDEN
-from ci.measured import sha256, to_toml
+from ci.measured import to_toml
 from ci.tolerances import DEFAULT, TOLERANCES
+from core import datasets
+from core.checkpoint import read_json, sha256, write_json
 from core.recipe import to_json
 from hub.networks import PAPERS, Paper
 
@@ -29,16 +32,22 @@ PAPER = PAPERS["DANet"]
 RECIPE = PAPER.recipes[NAME]
 IOU = {"road": 98.0, "sidewalk": 86.0, "rider": 61.0}
 SHA = "0" * 64
+PROTOCOL = {name: value for name, value in to_json(RECIPE.protocol).items() if value is not None}
+
+
+HERE = {"device": "cpu", "torch": "2.15.0"}
 
 
 def score(value: float) -> dict[str, Any]:
-    return {"mean_iou": value, "pixel_accuracy": value + 10, "iou": {**IOU, "train": None}}
+    told = {"mean_iou": value, "pixel_accuracy": value + 10, "iou": {**IOU, "train": None}}
+    return {**told, "images": 500, **HERE}
 
 
 def entry(value: float = 79.6, **more: Any) -> dict[str, Any]:
     told = {"recipe": NAME, "metric": "mIoU", "value": value, "pixel_accuracy": value + 10}
     per_class = {"road": 98.0, "sidewalk": 87.5, "rider": 60.0}
-    return {**told, "per_class": per_class, "weights": SHA, "precision": "bf16", "commit": "0123abc", **more}
+    known = {"weights": SHA, "split": "val", "images": 500, "protocol": PROTOCOL, "precision": "bf16", **HERE}
+    return {**told, "per_class": per_class, **known, "commit": "0123abc", **more}
 
 
 @pytest.fixture
@@ -51,20 +60,22 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         recipe: str = NAME,
         gate: Any = "both",
         about: dict[str, Any] | None = None,
+        precision: Any = None,
+        **circumstances: Any,
     ) -> Report:
         file = tmp_path / "measured.toml"
         file.write_text("".join(map(to_toml, entries)))
         describing = {"recipe": to_json(PAPER.recipes[recipe]), "changed": {}, **(about or {})}
         monkeypatch.setattr(check, "described", lambda where: check.Weights(where, SHA, describing))
 
-        def tested(paper: Paper, name: str, weights: Any, data: Any, precision: str, workers: int) -> dict[str, Any]:
-            assert precision == ("bf16" if entries else "fp32")
+        def tested(paper: Paper, name: str, weights: Any, data: Any, used: str, workers: int) -> dict[str, Any]:
+            assert used == precision or ("bf16" if entries else "fp32")
             if isinstance(value, str):
                 raise ValueError(value)
-            return score(value)
+            return {**score(value), **circumstances}
 
         monkeypatch.setattr(check, "tested", tested)
-        return check.check(Options(recipe, "weights", gate=gate, measured=file))
+        return check.check(Options(recipe, "weights", gate=gate, measured=file, precision=precision))
 
     return judge
 
@@ -151,6 +162,10 @@ def test_a_recipe_that_has_changed_since_is_not_judged() -> None:
     told = to_json(replace(RECIPE, optimisation=replace(RECIPE.optimisation, batch=4), summary="other words"))
     said = untrained(PAPER, RECIPE, check.Weights("weights", SHA, {"recipe": told}))
     assert said == "the recipe has changed since these weights were trained: {'optimisation.batch': (8, 4)}"
+    told = to_json(replace(RECIPE, data=replace(RECIPE.data, name="folder", num_classes=7)))
+    said = untrained(PAPER, RECIPE, check.Weights("weights", SHA, {"recipe": told}))
+    assert said is not None
+    assert "'data.name': ('cityscapes', 'folder'), 'data.num_classes': (19, 7)" in said
     reworded = to_json(replace(RECIPE, summary="other words", reported=()))
     assert untrained(PAPER, RECIPE, check.Weights("weights", SHA, {"recipe": reworded})) is None
 
@@ -185,8 +200,91 @@ def test_reported_values_of_single_classes_are_compared() -> None:
     names = ["road", "sidewalk", "building"]
     found = {"mean_iou": 81.4, "pixel_accuracy": 96.0, "iou": dict.fromkeys(names, 90.0)}
     row = replace(RECIPE.reported[0], per_class=(98.6, 86.1, 93.5))
-    (one,) = reproduction(replace(RECIPE, reported=(row,)), found)
+    (one,) = reproduction(replace(RECIPE, reported=(row,)), found, [])
     assert one.classes == pytest.approx({"road": -8.6, "sidewalk": 3.9, "building": -3.5})
+    assert one.than == "reported in Table 2"
+
+
+def test_classes_that_no_paper_prints_are_compared_with_the_last_measured(judged: Any) -> None:
+    others = [entry(weights="1" * 64), entry(90.0, weights="2" * 64, changed=["optimisation.batch: 8 -> 4"])]
+    (one,) = judged(70.0, *others, gate="reproduction", precision="bf16").judgements
+    assert one.classes == pytest.approx({"road": 0.0, "sidewalk": -1.5, "rider": 1.0})
+    assert one.than == "measured at 0123abc, of other weights"
+
+
+def test_with_nothing_to_compare_with_the_classes_are_printed(judged: Any) -> None:
+    text = printed(judged(70.0, gate="reproduction"))
+    heading = "  IoU; there is none to compare with:\n"
+    assert f"{heading}  rider       61.00\n  sidewalk    86.00\n  road        98.00\n" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"changed": ["protocol.flip: true -> false"]}, "measured by another test than the recipe's: protocol.flip"),
+        ({"split": "train"}, "the test of the recipe has changed since"),
+        ({"protocol": {**PROTOCOL, "flip": not PROTOCOL["flip"]}}, "protocol.flip"),
+        ({"images": 499}, "499 images were measured, and 500 were tested now"),
+        ({"precision": "fp32"}, "measured in fp32; leave out --precision bf16"),
+        ({"metric": "mean IoU", "pixel_accuracy": None}, "nothing in measured.toml or in the recipe can be compared"),
+    ],
+)
+def test_another_test_is_no_regression(judged: Any, more: dict[str, Any], said: str) -> None:
+    entries = [{name: value for name, value in {**entry(), **more}.items() if value is not None}]
+    report = judged(10.0, *entries, gate="regression", precision="bf16")
+    assert [(one.gate, one.verdict) for one in report.judgements] == [("regression", "not judged")]
+    assert said in report.judgements[0].sentence
+    assert judged(79.94, *entries, precision="bf16").exit == 2  # although the other gate holds
+
+
+@pytest.mark.parametrize(("name", "value"), [("torch", "2.11.0"), ("device", "cuda"), ("torch", None)])
+def test_on_another_machine_a_score_may_hold_but_not_fall_short(judged: Any, name: str, value: str | None) -> None:
+    known = {field: said for field, said in entry(**{name: value}).items() if said is not None}
+    assert judged(79.606, known, gate="regression").exit == 0
+    report = judged(79.0, known, gate="regression")
+    assert report.exit == 2
+    assert f"{name} {value or 'that is not recorded'} then, {HERE[name]} now" in report.judgements[0].sentence
+
+
+@pytest.mark.parametrize("images", [1, 499, 501])
+def test_a_part_of_the_split_is_not_judged(judged: Any, images: int) -> None:
+    report = judged(79.6, entry(images=images), images=images)
+    assert set(verdicts(report).values()) == {"not judged"}
+    assert f"{images} images of cityscapes, val, were tested, but it has 500" in report.judgements[0].sentence
+
+
+def test_an_error_of_the_gate_itself_is_not_judged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(where: str) -> check.Weights:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(check, "described", broken)
+    assert main([NAME, "--weights", "org/name", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "RuntimeError: out of memory" in json.loads(said.out)["judgements"][0]["sentence"]
+    assert "Traceback" in said.err
+    assert main([NAME, "--weights", str(GOLDEN / "danet"), "--measured", str(tmp_path / "none.toml")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ([], None),
+        ([1], "no configuration of a network"),
+        ({"recipe": "name"}, "about.recipe"),
+        ({"changed": [1]}, "about.changed"),
+    ],
+)
+def test_a_damaged_description_is_refused(tmp_path: Path, about: Any, said: str | None) -> None:
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((GOLDEN / "danet" / file).read_bytes())
+    write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "about": about})
+    if said is None:
+        assert check.described(str(tmp_path)).about == {}
+    else:
+        with pytest.raises(ValueError, match=said):
+            check.described(str(tmp_path))
 
 
 def test_tables_of_voc_leave_the_background_out() -> None:
@@ -226,14 +324,20 @@ def test_the_command_of_the_paper_is_what_is_judged(
     where = ["dfdam-demo", "--weights", str(weights), "--gate", "regression", "--json", "--workers", "0"]
     file = tmp_path / "measured.toml"
     known = {"recipe": "dfdam-demo", "weights": sha256(weights / "model.safetensors"), "precision": "fp32"}
-    file.write_text(to_toml(entry(1.0, **known)))
+    demo = PAPERS["DFDAM"].recipes["dfdam-demo"]
+    here = {"protocol": {k: v for k, v in to_json(demo.protocol).items() if v is not None}, "split": demo.data.test}
+    images = len(datasets.read("scenes", None, demo.data.test))
+    file.write_text(to_toml(entry(1.0, **known, **here, images=images, torch=torch.__version__)))
     assert main([*where, "--measured", str(file)]) == 1
     found = json.loads(capsys.readouterr().out)["score"]
     assert (found["recipe"], found["precision"]) == ("dfdam-demo", "fp32")
     assert found["mean_iou"] > 20
 
     monkeypatch.setattr(check, "tested", lambda *_: found)
-    entered = {**entry(found["mean_iou"], **known), "pixel_accuracy": found["pixel_accuracy"], "per_class": {}}
+    of_it = {name: found[name] for name in ("pixel_accuracy", "images", "split", "device", "torch")}
+    assert found["weights"] == known["weights"]
+    tested_by = {name: value for name, value in found["protocol"].items() if value is not None}
+    entered = entry(found["mean_iou"], **known, **of_it, protocol=tested_by, per_class={})
     file.write_text(to_toml(entered))
     assert main([*where, "--measured", str(file)]) == 0
     assert main([*where[:3], "--gate", "reproduction"]) == 2

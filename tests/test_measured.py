@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from ci.measured import MEASURED, changes, hours, main, scores, sha256, to_toml, value_of
-from core.checkpoint import read_json, write_json
+from ci.measured import MEASURED, changes, hours, main, scores, to_toml, value_of
+from core.checkpoint import read_json, sha256, write_json
+from core.recipe import to_json
+from hub.networks import PAPERS
 
 ROOT = MEASURED.parent.parent
 COMMAND = "train.py danet-r18-camvid --data CAMVID"
@@ -21,6 +23,11 @@ SCORE = {
     "seed": 3,
     "processes": 1,
     "precision": "bf16",
+    "split": "test",
+    "images": 233,
+    "protocol": to_json(PAPERS["DANet"].recipes["danet-r18-camvid"].protocol),
+    "device": "cpu",
+    "torch": "2.15.0",
     "training_seconds": 1800,
     "hardware": "CPU, 2 threads, x86_64",
     "commit": "0123456789ab",
@@ -63,7 +70,12 @@ def test_an_entry_is_made_from_what_a_run_leaves(run: Path, capsys: pytest.Captu
         "command": COMMAND,
         "commit": "0123456789ab",
         "date": "2026-11-21",
+        "split": "test",
+        "images": 233,
+        "protocol": {"edge": "long", "scales": [1.0], "flip": False, "merge": "softmax", "multiple": 1},
         "precision": "bf16",
+        "device": "cpu",
+        "torch": "2.15.0",
         "hardware": "CPU, 2 threads, x86_64, 1 process",
         "hours": 0.5,
         "seed": 3,
@@ -88,18 +100,54 @@ def test_what_was_changed_is_recorded(run: Path) -> None:
     assert changes(entry) == ["optimisation.batch: 16 -> 8", 'data.name: "camvid" -> "folder"']
 
 
-def test_a_harder_test_of_the_same_weights(run: Path) -> None:
-    rewrite(run / "score.json", commit="0123456789ab+")
-    harder = run.parent / "harder.json"
-    tested = {name: SCORE[name] for name in ("pixel_accuracy", "iou", "hardware", "precision", "date")}
-    write_json(harder, {**tested, "recipe": "danet-r18-camvid-ms", "mean_iou": 62.0, "commit": "ba9876543210"})
+@pytest.fixture
+def harder(run: Path) -> Path:
+    """What evaluate.py wrote about these weights, for a row that tests them harder."""
+    name = "danet-r101-cityscapes"
+    rewrite(run / "score.json", recipe=name, commit="0123456789ab+")
+    names = ("pixel_accuracy", "iou", "hardware", "precision", "date", "images", "device", "torch")
+    row = PAPERS["DANet"].recipes[f"{name}-ms"]
+    told = {"split": row.data.test, "protocol": to_json(row.protocol), "weights": sha256(run / "model.safetensors")}
+    tested = {**{name: SCORE[name] for name in names}, **told, "mean_iou": 62.0, "commit": "ba9876543210"}
+    write_json(run.parent / "harder.json", {**tested, "recipe": row.name})
+    return run.parent / "harder.json"
+
+
+def test_a_harder_test_of_the_same_weights(run: Path, harder: Path) -> None:
     (entry,) = append(run, "--score", str(harder))
     assert (entry["recipe"], entry["value"], entry["commit"], entry["seed"]) == (
-        "danet-r18-camvid-ms",
+        "danet-r101-cityscapes-ms",
         62.0,
         "ba9876543210",
         3,
     )
+    assert changes(entry) == []
+
+
+def test_a_test_by_another_protocol_is_a_change(run: Path, harder: Path) -> None:
+    rewrite(harder, protocol={**read_json(harder)["protocol"], "flip": False}, split="train")
+    (entry,) = append(run, "--score", str(harder))
+    assert changes(entry) == ['data.test: "val" -> "train"', "protocol.flip: true -> false"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"weights": "0" * 64}, "is no score of the weights in"),
+        ({"weights": None}, "is no score of the weights in"),
+        ({"recipe": "danet-r18-camvid"}, "'danet-r18-camvid' tests weights of 'danet-r18-camvid', but"),
+        ({"recipe": "danet-r999"}, "no paper has a recipe 'danet-r999'"),
+    ],
+)
+def test_a_score_of_other_weights_is_refused(
+    run: Path, harder: Path, fields: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(harder, **fields)
+    with pytest.raises(SystemExit) as left:
+        append(run, "--score", str(harder))
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not scores(run.parent / "measured.toml")
 
 
 @pytest.mark.parametrize("fields", [{"seed": 3}, {"seed": 4, "commit": "ba9876543210"}], ids=["run", "weights"])

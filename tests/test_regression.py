@@ -1,5 +1,6 @@
 """The weekly check of what is published, and the workflows that run the checks."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from ci import oldest, regression
 from ci.check import Judgement, Options, Report
-from ci.regression import main, published, summary
+from ci.regression import FIELDS, GATES, main, published, rows
 from hub.networks import paper_of
 
 WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
@@ -62,14 +63,34 @@ def test_the_worst_verdict_is_the_exit_code(checks: Any, verdicts: tuple[str, ..
 
 
 def test_what_does_not_hold_is_bold_and_nothing_is_said() -> None:
-    assert "| **falls short** |" in summary([report("falls short")])
-    assert summary([]) == "No checkpoint is published, so nothing was checked."
+    assert [cells[3] for cells in rows(report("falls short"))] == ["**falls short**"]
+    assert rows(Report("danet-demo", "org/name", None, ())) == []
 
 
-def test_what_is_published_names_a_recipe() -> None:
-    for line in published():
+def test_a_line_that_says_nothing_sensible_does_not_end_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "published.toml"
+    lines = ['recipe = "danet-r999"\nweights = "org/name"', 'weights = "org/name"']
+    lines += [f'recipe = "danet-demo"\nweights = "org/name"\n{more}' for more in ('gate = "none"', "wight = 1", "")]
+    file.write_text("".join(f"[[checkpoint]]\n{line}\n" for line in lines))
+    monkeypatch.setattr(regression, "check", lambda options: report("holds", options.recipe))
+    assert main(["--data", "/data", "--published", str(file)]) == 2
+    *broken, whole = capsys.readouterr().out.splitlines()[2:]
+    said = ["no paper has a recipe 'danet-r999'", "got weights", "unknown gate 'none'", "got recipe, weights, wight"]
+    assert len(broken) == len(said)
+    assert all("**not judged**" in line and words in line for line, words in zip(broken, said, strict=True))
+    assert "| holds |" in whole
+
+
+def test_what_is_published_names_a_recipe_and_can_be_judged() -> None:
+    """The list itself, and the example in its comment, which is all there is before the first checkpoint."""
+    text = regression.PUBLISHED.read_text(encoding="utf-8")
+    example = "\n".join(line[1:].strip() for line in text[text.index("# [[checkpoint]]") :].splitlines())
+    for line in (*tomllib.loads(example)["checkpoint"], *published()):
         assert line["recipe"] in paper_of(line["recipe"]).recipes
-        assert line.get("gate", "both") in ("both", "regression", "reproduction")
+        assert line.keys() | {"gate"} == FIELDS
+        assert line.get("gate", "both") in GATES
         assert line["weights"].count("/") == 1
 
 
@@ -85,6 +106,8 @@ def test_checks_run_on_every_push_with_old_and_new_python_and_torch() -> None:
     pairs = {(one["python"], one["torch"]) for one in job["strategy"]["matrix"]["include"]}
     assert pairs == {("3.11", "oldest"), ("3.11", "newest"), ("3.x", "newest")}
     assert job["steps"][-1]["run"] == "bash .ci/run"
+    (held,) = [step for step in job["steps"] if "ci.oldest" in step.get("run", "")]
+    assert held["shell"] == "bash"  # with pipefail, or an error of ci.oldest would leave the newest torch
     assert checks["jobs"]["learning"]["steps"][-1]["run"] == "python -m ci.learning"
 
 
