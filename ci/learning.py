@@ -1,31 +1,38 @@
 """Does everything still learn? The demo of each paper, trained briefly, must reach what it reached before.
 
-    python -m ci.learning                        trains all five and judges them; some five minutes on two cores
+    python -m ci.learning                        trains all five and judges them
     python -m ci.learning danet sanet            trains those
     python -m ci.learning --record danet         measures seeds 0 to 4 and stores each as it is done; goes on if stopped
+
+Each training has one thread, so that a processor of the same kind gives the same numbers, and as many run side by side
+as there are cores.
 
 A demo recipe is trained for 8 of its 40 epochs. It must reach the mean mIoU of its recorded seeds less three of their
 standard deviations. The gate trains seed 0, one of the recorded: five values are never further below their mean than
 1.8 of their own deviations, so that, on the same kind of machine, only a change of the code can turn the gate red.
+Elsewhere numbers are rounded otherwise, which is as good as another seed.
 
 The values stand in learning.toml, which is only appended to; of a seed that was recorded again, the last value counts.
-The exit code is 0 if all reach it, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded.
+The exit code is 0 if all reach it, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded,
+or a training that ended with an error.
 """
 
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ci.golden import FOLDERS, Folder
+from ci.golden import FOLDERS, Folder, committed
 from core import checkpoint
 from core.preparation import SCORE
 
@@ -39,23 +46,42 @@ DEVIATIONS = 3.0
 Line = dict[str, Any]
 
 
-def command(folder: Folder, seed: int, to: Path, threads: int | None = None) -> list[str]:
+def command(folder: Folder, seed: int, to: Path) -> list[str]:
     """The words that train a demo for the budget."""
     words = [f"papers/{folder}/train.py", f"{folder}-demo", "--recipe.optimisation.length", str(EPOCHS)]
-    words += ["--run.seed", str(seed), "--to", str(to)]
-    return words if threads is None else [*words, "--run.threads", str(threads)]
+    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to)]
 
 
-def trained(folder: Folder, seed: int, threads: int | None = None) -> Line:
-    """Train a demo for the budget, and return what is recorded of it."""
+def trained(folder: Folder, seed: int) -> Line:
+    """Train a demo for the budget, and return what is recorded of it.
+
+    Raises:
+        ValueError: with its last words, if the training ended with an error.
+    """
     with tempfile.TemporaryDirectory() as to:
         started = time.perf_counter()
-        words = command(folder, seed, Path(to), threads)
-        subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        words = [sys.executable, *command(folder, seed, Path(to))]
+        done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
         seconds = round(time.perf_counter() - started)
         score = checkpoint.read_json(Path(to) / f"{folder}-demo" / SCORE)
+    if done.returncode or score is None:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise ValueError(f"train.py ended with status {done.returncode}: {lines[-1]}")
     told = {name: score[name] for name in ("commit", "date", "hardware")}
     return {"paper": folder, "epochs": EPOCHS, "seed": seed, "mean_iou": score["mean_iou"], "seconds": seconds, **told}
+
+
+def side_by_side(trainings: Iterable[tuple[Folder, int]]) -> Iterator[Line | ValueError]:
+    """Train seeds of demos, one on each core, and return what came of them, in order."""
+
+    def attempt(training: tuple[Folder, int]) -> Line | ValueError:
+        try:
+            return trained(*training)
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
+        yield from pool.map(attempt, trainings)
 
 
 def recorded(folder: Folder, file: Path = RECORDED) -> dict[int, float]:
@@ -78,22 +104,51 @@ def least(values: Sequence[float]) -> float:
     return statistics.mean(values) - DEVIATIONS * statistics.stdev(values)
 
 
-def judge(folder: Folder, file: Path, threads: int | None) -> int:
-    """Train a demo, print how it did, and return 0, 1 or 2."""
-    values = list(recorded(folder, file).values())
-    try:
-        wanted = least(values)
-    except ValueError as error:
-        sys.stdout.write(f"{folder}: not judged: {error}\n")
-        return 2
-    line = trained(folder, SEEDS[0], threads)
-    holds = line["mean_iou"] >= wanted
-    sys.stdout.write(
-        f"{folder}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s, at least {wanted:.2f} wanted (mean "
-        f"{statistics.mean(values):.2f} - {DEVIATIONS:g} x {statistics.stdev(values):.2f}, {len(values)} seeds): "
-        f"{'reached' if holds else 'falls short'}\n"
-    )
-    return 0 if holds else 1
+def judge(folders: Sequence[Folder], file: Path) -> int:
+    """Train demos, print how they did, and return the exit code."""
+    started = time.perf_counter()
+    wanted: dict[Folder, float] = {}
+    codes: list[int] = []
+    for folder in folders:
+        try:
+            wanted[folder] = least(list(recorded(folder, file).values()))
+        except ValueError as error:
+            codes.append(_say(folder, f"not judged: {error}", 2))
+    for folder, line in zip(wanted, side_by_side((folder, SEEDS[0]) for folder in wanted), strict=True):
+        if isinstance(line, ValueError):
+            codes.append(_say(folder, f"not judged: {line}", 2))
+            continue
+        values = list(recorded(folder, file).values())
+        holds = line["mean_iou"] >= wanted[folder]
+        said = (
+            f"mIoU {line['mean_iou']:.2f} after {line['seconds']} s, at least {wanted[folder]:.2f} wanted (mean "
+            f"{statistics.mean(values):.2f} - {DEVIATIONS:g} x {statistics.stdev(values):.2f}, {len(values)} seeds): "
+            f"{'reached' if holds else 'falls short'}"
+        )
+        codes.append(_say(folder, said, 0 if holds else 1))
+    sys.stdout.write(f"{time.perf_counter() - started:.0f} s in all\n")
+    return 1 if 1 in codes else max(codes, default=2)
+
+
+def _say(folder: Folder, sentence: str, code: int) -> int:
+    sys.stdout.write(f"{folder}: {sentence}\n")
+    sys.stdout.flush()
+    return code
+
+
+def record(folders: Sequence[Folder], file: Path) -> int:
+    """Measure the seeds that are missing, append each, and return the exit code."""
+    commit = committed()
+    missing = [(folder, seed) for folder in folders for seed in SEEDS if seed not in recorded(folder, file)]
+    codes: list[int] = []
+    for (folder, seed), line in zip(missing, side_by_side(missing), strict=True):
+        if isinstance(line, ValueError):
+            codes.append(_say(folder, f"seed {seed} is not recorded: {line}", 2))
+            continue
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(to_toml({**line, "commit": commit}))
+        codes.append(_say(folder, f"seed {seed}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s", 0))
+    return max(codes, default=0)
 
 
 def to_toml(line: Line) -> str:
@@ -110,24 +165,13 @@ class Options:
 
     papers: tyro.conf.Positional[tuple[Folder, ...]] = FOLDERS
     record: Annotated[bool, tyro.conf.arg(help="measure the seeds that are missing")] = False
-    threads: Annotated[int | None, tyro.conf.arg(help="CPU threads of a training; None: all cores")] = None
     file: Annotated[Path, tyro.conf.arg(help="the recorded seeds")] = RECORDED
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
-    if not options.record:
-        codes = {judge(folder, options.file, options.threads) for folder in options.papers}
-        return 1 if 1 in codes else max(codes, default=2)
-    for folder in options.papers:
-        for seed in SEEDS:
-            if seed not in recorded(folder, options.file):
-                line = trained(folder, seed, options.threads)
-                with options.file.open("a", encoding="utf-8") as file:
-                    file.write(to_toml(line))
-                sys.stdout.write(f"{folder}, seed {seed}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s\n")
-    return 0
+    return (record if options.record else judge)(options.papers, options.file)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
 
 from ci import golden
 from ci.golden import FOLDERS, GOLDEN, RECORD, SCORES, moved, moved_score, moved_scores
@@ -47,7 +49,9 @@ def test_a_golden_network_is_small_trained_and_tells_how(folder: str) -> None:
     stored, about = read_json(where / RECORD), read_json(where / CONFIG)["about"]
     assert stored["recipe"] == about["recipe"]["name"] == f"{folder}-demo"
     assert f"papers/{folder}/train.py {folder}-demo" in stored["command"]
-    assert {"commit", "date", "hardware", "trained_at"} <= stored.keys()
+    assert {"date", "hardware"} <= stored.keys()
+    assert stored["trained_at"] == about["commit"]
+    assert all(re.fullmatch("[0-9a-f]{12}", commit) for commit in (stored["trained_at"], stored["commit"]))
     protocol = about["recipe"]["protocol"]
     assert protocol["crop"] > protocol["stride"]
     assert protocol["flip"]
@@ -129,13 +133,14 @@ def test_a_planted_bug_moves_the_score(bug: Bug, tested: Pairs, monkeypatch: pyt
     assert any("danet: mean_iou is" in sentence for sentence in moved_score("danet", network, tested))
 
 
+@pytest.mark.parametrize("folder", ["danet", "dfdam", "sanet"])  # merged by exp, softmax and scores
 @pytest.mark.parametrize("bug", MERGING.values(), ids=MERGING)
-def test_a_planted_bug_moves_the_scores_of_an_image(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = from_pretrained(GOLDEN / "danet")
+def test_a_planted_bug_moves_the_scores_of_an_image(folder: str, bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = from_pretrained(GOLDEN / folder)
     bug.plant(monkeypatch)
     if bug.owner == "infer":
         monkeypatch.setattr(golden, "infer", importlib.import_module("core.inference").infer)
-    assert moved_scores("danet", network) != []
+    assert moved_scores(folder, network) != []
 
 
 @pytest.mark.parametrize(("folder", "bug"), ATTENTION.items(), ids=ATTENTION)
@@ -144,6 +149,17 @@ def test_a_planted_bug_in_an_attention_moves_the_scores(folder: str, bug: Bug, m
     assert moved_scores(folder, network) == []
     bug.plant(monkeypatch)
     assert moved_scores(folder, network) != []
+
+
+def test_scores_are_compared_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another pixel's are ten million times as large, as they are if merged by exp."""
+    scores = load_file(GOLDEN / "danet" / SCORES)["scores"]
+    smallest = scores.amax(dim=0).argmin()
+    assert scores.amax(dim=0).flatten()[smallest] < 1e-4 * scores.max()
+    scores.flatten(1)[:, smallest] *= 1.001
+    monkeypatch.setattr(golden, "scores_of_one_image", lambda network: scores)
+    (sentence,) = moved_scores("danet", from_pretrained(GOLDEN / "danet"))
+    assert "differ by 0.001 of the largest one of a pixel" in sentence
 
 
 def test_every_paper_has_a_golden_network_and_a_planted_bug() -> None:
