@@ -418,10 +418,14 @@ def test_atrous_pyramid_and_resolutions_side_by_side() -> None:
 
     representation = drawn(HighResolutionRepresentation((2, 3, 4, 5)))
     maps = [noise(1, c, 8 * 4 // s, 12 * 4 // s).double() for c, s in zip((2, 3, 4, 5), (4, 8, 16, 32), strict=True)]
-    halved = functional.avg_pool2d(maps[0], 2)
-    larger = [functional.interpolate(map_, (4, 6), mode="bilinear", align_corners=True) for map_ in maps[2:]]
-    expected = representation.mix(torch.cat([halved, maps[1], *larger], dim=1))
+    larger = [functional.interpolate(map_, (8, 12), mode="bilinear", align_corners=True) for map_ in maps[1:]]
+    mixed = representation.mix(torch.cat([maps[0], *larger], dim=1))
+    expected = mixed.unflatten(2, (4, 2)).unflatten(4, (6, 2)).mean(dim=(3, 5))
     torch.testing.assert_close(representation(maps), expected, rtol=0, atol=1e-12)
+    odd = [map_[..., :-1] for map_ in maps[:1]] + maps[1:]  # the last column alone, where there are an odd number
+    larger = [functional.interpolate(map_, (8, 11), mode="bilinear", align_corners=True) for map_ in maps[1:]]
+    last = representation.mix(torch.cat([odd[0], *larger], dim=1))[..., -1].unflatten(2, (4, 2)).mean(dim=3)
+    torch.testing.assert_close(representation(odd)[..., -1], last, rtol=0, atol=1e-12)
 
 
 # The objective

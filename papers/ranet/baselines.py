@@ -68,9 +68,9 @@ class NonLocalAttention(nn.Module):
 
 
 class HighResolutionRepresentation(nn.Module):
-    """The four resolutions of an HRNet side by side, mixed by a 1x1 convolution (HRNetV2, Sun et al., 2019).
+    """The four resolutions of an HRNet side by side at stride 4, mixed by a 1x1 convolution (HRNetV2, Sun et al., 2019).
 
-    Unlike HRNetV2, which brings them to stride 4, they are brought to stride 8, the size of the maps of Table 3.
+    Unlike there, means of 2x2 pixels then bring them to stride 8, the size of the maps of Table 3.
 
     Args:
         channels: of C1 to C4, at strides 4 to 32.
@@ -84,10 +84,9 @@ class HighResolutionRepresentation(nn.Module):
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
         """Return features of the size of C2."""
-        first, *rest = maps
-        height, width = rest[0].shape[-2:]
-        resized = [_resized(map_, rest[0].shape[-2:], self.align_corners) for map_ in rest]
-        return self.mix(torch.cat([functional.adaptive_avg_pool2d(first, (height, width)), *resized], dim=1))
+        finest, *rest = maps
+        resized = [_resized(map_, finest.shape[-2:], self.align_corners) for map_ in rest]
+        return functional.avg_pool2d(self.mix(torch.cat([finest, *resized], dim=1)), 2, ceil_mode=True)
 
 
 class AtrousSpatialPyramidPooling(nn.Module):
