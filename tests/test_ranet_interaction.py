@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -257,27 +258,12 @@ def test_padding_is_zero_after_each_step() -> None:
 # Cost
 
 
-class LargestTable(TorchDispatchMode):
-    """Remembers the most entries of any floating tensor that an operator returned or filled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        for x in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(x, Tensor) and x.is_floating_point():
-                self.entries = max(self.entries, x.numel())
-        return result
-
-
 def test_blocks_hold_no_table_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 20 * 20
     monkeypatch.setattr(module, "TABLE_ENTRIES", n * 16)
     of = regions(torch.arange(n).view(20, 20).tolist())  # every pixel represents itself
     A = features(of, c=2)
-    with LargestTable() as mode:
+    with LargestTensor() as mode:
         RegionInteraction(8)(A, of).sum().backward()
     assert mode.entries == n * 16, "the mode must see inside: the largest tensor is one block"
 

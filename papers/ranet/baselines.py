@@ -68,7 +68,7 @@ class NonLocalAttention(nn.Module):
 
 
 class HighResolutionRepresentation(nn.Module):
-    """The four resolutions of an HRNet side by side at stride 4, mixed by a 1x1 convolution (HRNetV2, Sun et al., 2019).
+    """The four resolutions of an HRNet at stride 4, mixed by a 1x1 convolution: HRNetV2 (Sun et al., 2019).
 
     Unlike there, means of 2x2 pixels then bring them to stride 8, the size of the maps of Table 3.
 
