@@ -193,6 +193,7 @@ PRINTED: dict[tuple[str, str, str], Complexity] = {
     ("DF-DAM", "Table 4", "Ours(ResNet18)"): ROWS[0].reported,
     ("DF-DAM", "Table 6", "Ours(ResNet101)"): ROWS[1].reported,
     ("SANet", "Table 6", "Dilated FCN"): Complexity(42.6, 162.7),
+    ("SANet", "Table 6", "Deeplab V3+ (our implementation)"): Complexity(59.5, 235.6),
     ("SANet", "Table 6", "SANet (ours)"): SANET_REPORTED,
 }
 """What a paper prints of a whole network in a row: paper, table and row, as the recipes cite them."""

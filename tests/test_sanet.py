@@ -21,7 +21,9 @@ from torch.nn import functional
 
 from core import machine
 from core.backbones import NETWORKS, Backbone
+from papers.ranet import baselines as ranet
 from papers.sanet import train as train_command
+from papers.sanet.baselines import AtrousSpatialPyramidPooling, DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence
 from papers.sanet.model import Architecture, Output, SANet, SqueezeAndAttention, SqueezeAndExcitation
 
@@ -38,6 +40,7 @@ FORMS = {
     "SA + Den": Architecture(TINY, alpha=0.0),
     "FCN-SE": Architecture(TINY, head="fcn-se"),
     "FCN": Architecture(TINY, head="fcn"),
+    "DeepLab V3+": Architecture(TINY, head="deeplab-v3+"),
 }
 
 Pooling = Literal["average", "max"]
@@ -189,7 +192,9 @@ def test_the_network_around_the_modules(form: str) -> None:
     Y_den = None if network.dense is None else network.dense(C4)
     if architecture.head != "sanet":
         assert output[1:] == (None, None, None)
-        torch.testing.assert_close(output.scores, enlarge(Y_den, (65, 97)))
+        small = network.decode(stages[0], stages[3]) if network.decode is not None else Y_den
+        assert (network.decode is not None, Y_den is None) == ((form == "DeepLab V3+",) * 2)
+        torch.testing.assert_close(output.scores, enlarge(small, (65, 97)))
         return
     assert [tuple(maps.shape[-2:]) for maps in stages] == [(17, 25), (9, 13), (9, 13), (9, 13)]
     Y_SA = [head(maps) for head, maps in zip(network.heads, stages, strict=True)]
@@ -251,7 +256,8 @@ def test_every_parameter_learns_from_the_losses(form: str) -> None:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.0)  # timm starts some at 0
     labels = torch.arange(2 * 65 * 97).reshape(2, 65, 97) % 4  # the fifth class is absent
-    sum(loss(network(image(65, 97).expand(2, -1, -1, -1)), labels).values(), torch.zeros(())).backward()
+    pictures = torch.cat([image(65, 97), image(65, 97).flip(1)])  # two, or the mean of an image would say nothing
+    sum(loss(network(pictures), labels).values(), torch.zeros(())).backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
     heads = [value.grad for name, value in network.named_parameters() if not name.startswith("backbone.")]
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in heads)
@@ -261,7 +267,7 @@ def test_every_parameter_learns_from_the_losses(form: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"head": "fnc"}, r"head must be one of sanet, fcn-se, fcn, got 'fnc'"),
+        ({"head": "fnc"}, r"head must be one of sanet, fcn-se, fcn, deeplab-v3\+, got 'fnc'"),
         ({"pooling": "mean"}, r"pooling must be one of average, max, got 'mean'"),
         ({"dense_loss": "both"}, r"dense_loss must be one of prediction, alone, got 'both'"),
         ({"downsampling": (8, 8, 8)}, r"four ratios, one for each stage, got \(8, 8, 8\)"),
@@ -282,6 +288,31 @@ def test_modules_refuse_channels_that_they_cannot_divide() -> None:
         SqueezeAndExcitation(20)
     with pytest.raises(ValueError, match="squeeze of at least 1, got 0"):
         SqueezeAndExcitation(16, squeeze=0)
+
+
+# DeepLab V3+
+
+
+@torch.no_grad()
+def test_our_copy_of_the_atrous_pyramid_is_that_of_ranet() -> None:
+    """One's weights in the other: equal bit for bit."""
+    theirs = drawn(ranet.AtrousSpatialPyramidPooling(6, width=4, branch=4))
+    ours = AtrousSpatialPyramidPooling(6, width=4).double().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    maps = features(6, 27, 31)
+    assert torch.equal(ours(maps), theirs(maps))
+    assert [branch[0].dilation for branch in ours.dilated] == [(12, 12), (24, 24), (36, 36)]
+
+
+@torch.no_grad()
+def test_the_decoder_puts_the_enlarged_pyramid_beside_the_reduced_first_stage() -> None:
+    head = drawn(DeepLabV3Plus(8, 6, 5))
+    C1, C4 = features(8, 9, 13), features(6, 5, 7)
+    beside = torch.cat([enlarge(head.pyramid(C4), (9, 13)), head.reduce(C1)], dim=1)
+    assert beside.shape[1] == 256 + 48
+    first, second = head.refine
+    torch.testing.assert_close(head(C1, C4), head.classify(second(first(beside))), rtol=0, atol=1e-12)
+    assert [layer[0].kernel_size for layer in (first, second, head.reduce)] == [(3, 3), (3, 3), (1, 1)]
 
 
 # EfficientNet
@@ -331,6 +362,13 @@ def first_and_second(channels: int, width: int) -> int:
 
 HEADS = sum(2 * first_and_second(channels, 21) for channels in (256, 512, 1024, 2048)) + 4 * 21 * 21 + 21
 DENSE = 2048 * 21 + 21
+DEEPLAB = (
+    (2 * 2048 + 5 * 256 + 9 * (3 * 2048 + 304 + 256)) * 256  # 1x1 and mean, their fusion, three dilated, two of 3x3
+    + 256 * 48
+    + 2 * (8 * 256 + 48)
+    + 256 * 21
+    + 21
+)
 EXCITE = first_and_second(2048, 2048) + 2048 * 4 + 4 + 4 * 2048 + 2048
 
 
@@ -344,8 +382,9 @@ EXCITE = first_and_second(2048, 2048) + 2048 * 4 + 4 + 4 * 2048 + 2048
         ({"alpha": 0.0, "beta": 0.0}, HEADS, {"heads", "fuse"}),
         ({"head": "fcn"}, DENSE, {"dense"}),
         ({"head": "fcn-se"}, DENSE + EXCITE, {"dense", "excite"}),
+        ({"head": "deeplab-v3+"}, DEEPLAB, {"decode"}),
     ],
-    ids=["SANet", "readings", "SA + Cat", "SA + Den", "SA", "FCN", "FCN-SE"],
+    ids=["SANet", "readings", "SA + Cat", "SA + Den", "SA", "FCN", "FCN-SE", "DeepLab V3+"],
 )
 def test_what_is_not_used_is_not_there(fields: dict[str, Any], head: int, names: set[str]) -> None:
     with torch.device("meta"):
@@ -423,6 +462,7 @@ def test_the_terms_are_weighted_as_printed() -> None:
         ("SA", ["mask"]),
         ("FCN-SE", ["scores"]),
         ("FCN", ["scores"]),
+        ("DeepLab V3+", ["scores"]),
     ],
 )
 def test_terms_can_be_switched_off_as_in_table_1(form: str, names: list[str]) -> None:
@@ -461,7 +501,7 @@ def test_training_takes_the_weights_of_the_recipe(monkeypatch: pytest.MonkeyPatc
 def answers() -> dict[str, list[float]]:
     """Return for each output its sum, the sum of its magnitudes, and a few single scores, by drawn weights."""
     found = {}
-    for form in ("sanet", "8-4-2-1", "max", "FCN-SE"):
+    for form in ("sanet", "8-4-2-1", "max", "FCN-SE", "DeepLab V3+"):
         output = drawn(SANet(5, FORMS[form]))(image(65, 97).double())
         for name, values in output._asdict().items():
             if values is not None:
@@ -474,7 +514,7 @@ def test_answers_are_those_stored() -> None:
     stored = json.loads(STORED.read_text())
     computed = answers()
     assert list(computed) == list(stored)
-    assert len(computed) == 13
+    assert len(computed) == 14
     for name, values in computed.items():
         assert len(values) == (7 if name.endswith("presence") else 14)
         assert values == pytest.approx(stored[name], rel=1e-8)

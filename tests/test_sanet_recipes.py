@@ -45,6 +45,7 @@ ROWS = [  # table, metric, value, backbone, what stands on it: the paper's own n
     ("Table 4", MIOU, 83.2, "resnet101", "SA + Cat + Den"),
     ("Table 5", MIOU, 86.1, "resnet101", "SA + Cat + Den"),
     ("Table 6", MIOU, 78.7, "resnet101", "fcn"),
+    ("Table 6", MIOU, 81.5, "resnet101", "deeplab-v3+"),
     ("Table 6", MIOU, 83.2, "resnet101", "SA + Cat + Den"),
 ]
 
@@ -131,6 +132,7 @@ def test_figure_4_varies_one_weight_and_keeps_the_other(weight: str, best: float
     [
         ("sanet-r101-voc2012-test", ["sanet-r101-voc2012", "sanet-r101-voc2012-aug"]),
         ("sanet-r101-voc2012-fcn-test", ["sanet-r101-voc2012-fcn", "sanet-r101-voc2012-aug-fcn"]),
+        ("sanet-r101-voc2012-deeplab-test", ["sanet-r101-voc2012-deeplab", "sanet-r101-voc2012-aug-deeplab"]),
         (
             "sanet-r101-voc2012-coco-test",
             ["sanet-r101-voc2012-coco", "sanet-r101-voc2012-aug-coco", "sanet-r101-coco"],

@@ -28,6 +28,7 @@ from core.backbones import Backbone
 from core.blocks import classifier
 from core.network import Network
 from core.recipe import refuse_unknown, require
+from papers.sanet.baselines import DeepLabV3Plus
 
 GROUPS = 2
 """Groups of the first convolution of both channels (Section 3.3)."""
@@ -44,7 +45,8 @@ class Architecture:
     """What can be chosen about a SANet.
 
     `head`: "sanet", or a baseline of Table 3: "fcn" (a 1x1 convolution on C4) or "fcn-se" (behind a
-    Squeeze-and-Excitation module). `align_corners`: how everything is enlarged. What follows is for "sanet":
+    Squeeze-and-Excitation module), or of Table 6: "deeplab-v3+" (`baselines.py`). `align_corners`: how everything is
+    enlarged. What follows is for "sanet":
 
     `downsampling`: of the attention channel, for each stage; the text says 8, the multiply-adds of Table 6 are met by
     (8, 4, 2, 1). `pooling`: "average" as in Eq. (5), or "max" as in Section 3.3. `alpha` and `beta`: the weights of the
@@ -53,7 +55,7 @@ class Architecture:
     """
 
     backbone: Backbone = Backbone("resnet101", stem="deep64")
-    head: Literal["sanet", "fcn-se", "fcn"] = "sanet"
+    head: Literal["sanet", "fcn-se", "fcn", "deeplab-v3+"] = "sanet"
     downsampling: tuple[int, int, int, int] = (8, 8, 8, 8)
     pooling: Literal["average", "max"] = "average"
     alpha: float = 0.2
@@ -178,7 +180,7 @@ class SANet(Network):
     Unlike the text, which gives Eq. (9) the dense head's output, `dense_loss="prediction"` gives it that sum: nothing
     else ties the channels of Y_SA4 to the classes, for the masks pass through a convolution that mixes them.
 
-    The other heads are the baselines of Table 3.
+    The other heads are the baselines of Tables 3 and 6.
 
     Args:
         num_classes: the k of the scores.
@@ -194,6 +196,7 @@ class SANet(Network):
         self.architecture = architecture
         channels = self.backbone.channels
 
+        self.decode: DeepLabV3Plus | None = None
         self.excite: SqueezeAndExcitation | None = None
         self.heads: nn.ModuleList | None = None
         self.fuse: nn.Conv2d | None = None
@@ -205,13 +208,18 @@ class SANet(Network):
             self.fuse = nn.Conv2d(len(channels) * num_classes, num_classes, kernel_size=1)
         elif architecture.head == "fcn-se":
             self.excite = SqueezeAndExcitation(channels[-1])
-        unused = self.heads is not None and architecture.alpha == architecture.beta == 0
+        elif architecture.head == "deeplab-v3+":
+            self.decode = DeepLabV3Plus(channels[0], channels[-1], num_classes, self.align_corners)
+        without_losses = self.heads is not None and architecture.alpha == architecture.beta == 0
+        unused = without_losses or self.decode is not None
         self.dense = None if unused else classifier(channels[-1], num_classes)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Return the prediction, and of a SANet what its losses judge."""
         size = image.shape[-2:]
         stages = self.backbone(image)
+        if self.decode is not None:
+            return Output(self._enlarge(self.decode(stages[0], stages[-1]), size))
         C4 = stages[-1] if self.excite is None else self.excite(stages[-1])
         Y_den = None if self.dense is None else self.dense(C4)
         if self.heads is None or self.fuse is None:
@@ -237,7 +245,7 @@ class SANet(Network):
 
 
 def _refuse_impossible(architecture: Architecture) -> None:
-    refuse_unknown("head", architecture.head, ("sanet", "fcn-se", "fcn"))
+    refuse_unknown("head", architecture.head, ("sanet", "fcn-se", "fcn", "deeplab-v3+"))
     refuse_unknown("dense_loss", architecture.dense_loss, ("prediction", "alone"))
     ratios = architecture.downsampling
     require(len(ratios) == 4, f"downsampling needs four ratios, one for each stage, got {ratios}")

@@ -67,6 +67,10 @@ def _fcn_se(architecture: Architecture) -> Architecture:
     return replace(architecture, head="fcn-se")
 
 
+def _deeplab(architecture: Architecture) -> Architecture:
+    return replace(architecture, head="deeplab-v3+")
+
+
 def _sa(architecture: Architecture) -> Architecture:
     """The four heads and the loss of their masks alone."""
     return replace(architecture, alpha=0.0, beta=0.0)
@@ -174,6 +178,8 @@ def _test_server(recipe: Recipe[Architecture], what: str, *reported: Reported) -
 
 _VOC_FCN_AUGMENTED = _augmented("sanet-r101-voc2012-aug-fcn", "Dilated FCN Res101", _fcn(R101))
 _VOC_FCN = _fine_tuned(_VOC_FCN_AUGMENTED, "sanet-r101-voc2012-fcn", "Dilated FCN Res101")
+_VOC_DEEPLAB_AUGMENTED = _augmented("sanet-r101-voc2012-aug-deeplab", "DeepLab V3+ Res101", _deeplab(R101))
+_VOC_DEEPLAB = _fine_tuned(_VOC_DEEPLAB_AUGMENTED, "sanet-r101-voc2012-deeplab", "DeepLab V3+ Res101")
 _VOC_AUGMENTED = _augmented("sanet-r101-voc2012-aug", "SANet Res101", R101)
 _VOC = _fine_tuned(_VOC_AUGMENTED, "sanet-r101-voc2012", "SANet Res101")
 
@@ -282,6 +288,9 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _VOC_FCN_AUGMENTED,
     _VOC_FCN,
     _test_server(_VOC_FCN, "Dilated FCN Res101", _tested("Table 6", "Dilated FCN", 78.7)),
+    _VOC_DEEPLAB_AUGMENTED,
+    _VOC_DEEPLAB,
+    _test_server(_VOC_DEEPLAB, "DeepLab V3+ Res101", _tested("Table 6", "Deeplab V3+ (our implementation)", 81.5)),
     _VOC_AUGMENTED,
     _VOC,
     _test_server(
