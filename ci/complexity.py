@@ -2,18 +2,20 @@
 
     python -m ci.complexity
 
-First the readings that decide, then every recipe, each by the convention of its paper (ci/counting.py).
+First the readings that decide, then each number that the papers print with ours, its status and the reason
+(ci/comparison.py), then every recipe; each by the convention of its paper (ci/counting.py).
 
 DF-DAM, Tables 4 and 6. The columns "Params" and "GFLOPs" are the only place where that paper says how large its layers
 are. What they count is known from the rows of networks that are public: with the rules of `cost`, those of the tool
-thop as of late 2019, PSPNet, DeepLab and FCN-8s come out as printed (tests/test_complexity.py). Auxiliary classifiers
-count.
+thop as of late 2019, PSPNet, DeepLab and FCN-8s come out as printed. Auxiliary classifiers count. Dilation10, RefineNet
+and DUC were not tried.
 
 SANet, Table 6. With the rules of `cost_by_ptflops`, at 480 x 480, Dilated FCN and DeepLab V3+ come out as printed.
 
-RANet, Table 3: what its block adds to a backbone. The column cannot be met: no convention of counting that was tried
-fits two of its five rows, its header names an input of 512 channels where its own row needs one of 2048, and
-multiply-adds grow with the number of representatives, which is not printed. What can be said is printed.
+RANet, Table 3: what its block adds to a backbone. The 21 M are met on the 512 channels that the header names; the table
+as a whole cannot be: no convention of counting that was tried fits two of its five rows, the block of its row DANet has
+on 512 channels less than half of the parameters printed, and RANet's multiply-adds grow with the number of
+representatives, which is not printed.
 
 The exit code is 1 if DF-DAM's form "budget" is not what the paper prints, or its form "text" is more than 0.25 % off;
 or if SANet with the downsampling 8-4-2-1 is more than 0.2 % off in parameters or 0.5 % in multiply-adds. As the text
@@ -23,49 +25,34 @@ has it, 8 at every stage, the multiply-adds are 8.4 % below, which is printed an
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from ci import comparison
+from ci.columns import OVERHEADS, PRINTED, WHOLE
 from ci.counting import SIZE, Complexity, complexity, cost, cost_by_ptflops, parameters, products
-from core.backbones import Backbone, BackboneName
+from ci.overheads import POSITIONS, REPRESENTATIVES, Kernel, ranet_block
+from ci.readings import (
+    FORMS,
+    ROWS,
+    SANET_BUDGET,
+    SANET_CLASSES,
+    SANET_REPORTED,
+    SANET_SIZE,
+    SANET_TEXT,
+    Downsampling,
+    Form,
+    Row,
+    ours,
+    sanet,
+)
 from core.recipe import Recipe
 from hub.networks import PAPERS, Paper
-from papers.dfdam.model import DFDAM, Architecture
-from papers.ranet.model import RANet
-from papers.ranet.recipes import RELEASED
-from papers.ranet.released import ListLayer
-from papers.sanet.model import Architecture as SANetArchitecture
-from papers.sanet.model import SANet
 
 TOLERANCE = 0.0025  # of the form "text"
-
-Form = Literal["budget", "text"]
-FORMS: tuple[Form, ...] = ("budget", "text")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row "Ours" of the paper."""
-
-    table: str
-    backbone: BackboneName
-    classes: int
-    reported: Complexity
-
-
-ROWS = (
-    Row("Table 4", "resnet18", 19, Complexity(11.57, 10.31)),
-    Row("Table 6", "resnet101", 21, Complexity(43.24, 35.52)),
-)
-
-
-def ours(row: Row, form: Form) -> Complexity:
-    """Count the DF-DAM of a row in one of its forms."""
-    architecture = Architecture(Backbone(row.backbone, output_stride=32), dual_attention_fusion=form)
-    return complexity(lambda: DFDAM(row.classes, architecture))
 
 
 def meets(row: Row, form: Form) -> bool:
@@ -88,20 +75,7 @@ def line(row: Row, form: Form) -> str:
     )
 
 
-SANET_SIZE = (480, 480)
-SANET_CLASSES = 21
-SANET_REPORTED = Complexity(55.5, 204.7)
 SANET_TOLERANCES = (0.002, 0.005)  # of parameters and multiply-adds
-
-Downsampling = tuple[int, int, int, int]
-SANET_BUDGET: Downsampling = (8, 4, 2, 1)
-SANET_TEXT: Downsampling = (8, 8, 8, 8)
-
-
-def sanet(downsampling: Downsampling) -> Complexity:
-    """Count the SANet of Table 6 in one reading of its attention channel."""
-    architecture = SANetArchitecture(downsampling=downsampling)
-    return complexity(lambda: SANet(SANET_CLASSES, architecture), SANET_SIZE, cost_by_ptflops)
 
 
 def sanet_meets(counted: Complexity) -> bool:
@@ -122,43 +96,24 @@ def sanet_line(downsampling: Downsampling, counted: Complexity) -> str:
     )
 
 
-RANET_POSITIONS = 97 * 97
-RANET_CHANNELS = 512
-RANET_REPORTED = Complexity(21, 212)
-
-Kernel = Literal[1, 3]
-RANET_READINGS: tuple[tuple[Kernel, int], ...] = ((3, 188), (3, 500), (1, 188), (1, 600))
-"""The kernel of the layers over representatives, and a number of representatives in the image."""
-
-
-def ranet_block(kernel: Kernel, representatives: int) -> Complexity:
-    """Count what the released code of RANet puts on res5: everything from its 2048 channels to both final classifiers.
-
-    Multiply-adds are those of convolutions, without biases, and of the six products of its three softmaxes; those of
-    the layers over representatives, and of the products, grow with the number of representatives in the image.
-    """
-    with torch.device("meta"):
-        network = RANet(19, replace(RELEASED, kernel=kernel))
-    built = (network.reduce, network.gather, network.fuse, network.classify, network.classify_boundary)
-    parts = nn.ModuleList([part for part in built if part is not None])
-    over_list = {id(part.convolve) for part in parts.modules() if isinstance(part, ListLayer)}
-    operations = sum(
-        part.weight.numel() * (representatives if id(part) in over_list else RANET_POSITIONS)
-        for part in parts.modules()
-        if isinstance(part, nn.Conv2d)
-    )
-    operations += 2 * representatives * RANET_CHANNELS * (2 * RANET_POSITIONS + representatives)
-    return Complexity(parameters(parts), operations / 1e9)
+RANET_READINGS: tuple[tuple[Kernel, int], ...] = (
+    (3, REPRESENTATIVES),
+    (3, 500),
+    (1, REPRESENTATIVES),
+    (1, 600),
+)
+"""The kernel of the layers over representatives, and a number of representatives in the image: the text's, or one that
+meets the multiply-adds."""
 
 
 def ranet_line(kernel: Kernel, representatives: int) -> str:
     """Return a line of the table that `main` prints."""
     counted = ranet_block(kernel, representatives)
-    parameters, multiply_adds = counted.deviation(RANET_REPORTED)
+    first, second = (PRINTED[(*OVERHEADS, "RANet", column)] for column in ("parameters", "multiply-adds"))
     return (
         f"Table 3  {kernel}x{kernel} over {representatives} representatives  "
-        f"{RANET_REPORTED.parameters:3.0f} {counted.parameters:6.2f} {parameters:+7.2%}   "
-        f"{RANET_REPORTED.multiply_adds:4.0f} {counted.multiply_adds:6.1f} {multiply_adds:+7.2%}"
+        f"{first.value:3.0f} {counted.parameters:6.2f} {first.deviation(counted.parameters):+7.2%}   "
+        f"{second.value:4.0f} {counted.multiply_adds:6.1f} {second.deviation(counted.multiply_adds):+7.2%}"
     )
 
 
@@ -188,15 +143,6 @@ CONVENTIONS: dict[str, Convention] = {
     "sanet": Convention("ptflops", SANET_SIZE),
 }
 """Of DANet, PDANet and RANet no whole network is in a table."""
-
-PRINTED: dict[tuple[str, str, str], Complexity] = {
-    ("DF-DAM", "Table 4", "Ours(ResNet18)"): ROWS[0].reported,
-    ("DF-DAM", "Table 6", "Ours(ResNet101)"): ROWS[1].reported,
-    ("SANet", "Table 6", "Dilated FCN"): Complexity(42.6, 162.7),
-    ("SANet", "Table 6", "Deeplab V3+ (our implementation)"): Complexity(59.5, 235.6),
-    ("SANet", "Table 6", "SANet (ours)"): SANET_REPORTED,
-}
-"""What a paper prints of a whole network in a row: paper, table and row, as the recipes cite them."""
 
 
 def recipe_lines() -> Iterator[str]:
@@ -232,7 +178,7 @@ def recipe_line(recipe: Recipe[Any], counted: Complexity) -> str:
     operations = "depends on the image" if math.isnan(counted.multiply_adds) else f"{counted.multiply_adds:9.3f}"
     text = f"{recipe.name:46} {counted.parameters:8.3f}  {operations}"
     for row in recipe.reported:
-        reported = PRINTED.get((row.paper, row.table, row.row))
+        reported = WHOLE.get((row.paper, row.table, row.row))
         if reported is not None:
             first, second = counted.deviation(reported)
             text += f"  printed {reported.parameters:.2f} {first:+.2%}, {reported.multiply_adds:.2f} {second:+.2%}"
@@ -250,9 +196,12 @@ def main() -> int:
     readings = {downsampling: sanet(downsampling) for downsampling in (SANET_BUDGET, SANET_TEXT)}
     for downsampling, counted in readings.items():
         sys.stdout.write(sanet_line(downsampling, counted) + "\n")
-    sys.stdout.write(f"RANet, what the released block adds on {RANET_POSITIONS} positions of 2048 channels\n")
+    sys.stdout.write(f"RANet, what the released block adds on {POSITIONS} positions of 2048 channels\n")
     for kernel, representatives in RANET_READINGS:
         sys.stdout.write(ranet_line(kernel, representatives) + "\n")
+    sys.stdout.write("Every printed number; parameters / 1e6, multiply-adds / 1e9, memory / 1e6 bytes\n")
+    for text in comparison.table():
+        sys.stdout.write(text + "\n")
     sys.stdout.write(
         "Every recipe; parameters / 1e6, multiply-adds / 1e9, and by how much they differ from the paper\n"
     )

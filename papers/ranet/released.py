@@ -66,7 +66,7 @@ class ReleasedInteraction(nn.Module):
 
     Args:
         representatives: K, how many pixels represent a region.
-        kernel: of the layers over the list of representatives: 3 as released; 1 meets the 21 M of Table 3.
+        kernel: of the layers over the list of representatives: 3 as released; 1 is nearer to the 21 M of Table 3.
 
     Raises:
         ValueError: if the kernel is neither, or K is below 1.
