@@ -1,15 +1,45 @@
-"""Layers that every paper stacks and none gives an equation."""
+"""Layers that several papers stack and none gives an equation."""
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+RATES = (12, 24, 36)
+"""The dilations of atrous spatial pyramid pooling at output stride 8 (Chen et al., ECCV 2018)."""
 
 
-def convolution(channels: int, width: int, kernel_size: int = 3) -> nn.Sequential:
+def convolution(channels: int, width: int, kernel_size: int = 3, dilation: int = 1) -> nn.Sequential:
     """A convolution that keeps the size (odd kernels), without bias; batch normalisation; ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
+    padding = dilation * (kernel_size // 2)
+    layer = nn.Conv2d(channels, width, kernel_size, padding=padding, dilation=dilation, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU())
 
 
 def classifier(channels: int, num_classes: int) -> nn.Sequential:
     """Dropout of whole channels (0.1), then a 1x1 convolution with bias to a score for each class."""
     return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
+
+
+class AtrousSpatialPyramidPooling(nn.Module):
+    """ASPP (Chen et al., 2018): a 1x1 convolution, three dilated 3x3 ones and the mean of the image, fused by a 1x1.
+
+    While training it needs two images or more: the mean of one is a single value, which no batch normalisation takes.
+
+    Args:
+        channels: of the features.
+        width: channels that are returned.
+        branch: channels of each of the five.
+    """
+
+    def __init__(self, channels: int, width: int, branch: int = 256) -> None:
+        super().__init__()
+        self.nearest = convolution(channels, branch, 1)
+        self.dilated = nn.ModuleList(convolution(channels, branch, dilation=rate) for rate in RATES)
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), convolution(channels, branch, 1))
+        self.fuse = convolution((2 + len(RATES)) * branch, width, 1)
+
+    def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
+        """Return features that see the surroundings at four scales."""
+        whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
+        dilated = [branch(features) for branch in self.dilated]
+        return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))

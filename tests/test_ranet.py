@@ -21,15 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 import papers.ranet
 from ci import complexity
 from core.backbones import Backbone
+from core.blocks import AtrousSpatialPyramidPooling
 from core.loop import train
 from core.recipe import Augmentation, Data
 from papers.ranet import evaluate
-from papers.ranet.baselines import (
-    AtrousSpatialPyramidPooling,
-    HighResolutionRepresentation,
-    NonLocalAttention,
-    SpatialPyramidPooling,
-)
+from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.boundaries import boundary_labels
 from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import representatives

@@ -21,9 +21,8 @@ from torch.nn import functional
 
 from core import machine
 from core.backbones import NETWORKS, Backbone
-from papers.ranet import baselines as ranet
 from papers.sanet import train as train_command
-from papers.sanet.baselines import AtrousSpatialPyramidPooling, DeepLabV3Plus
+from papers.sanet.baselines import DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence
 from papers.sanet.model import Architecture, Output, SANet, SqueezeAndAttention, SqueezeAndExcitation
 
@@ -291,17 +290,6 @@ def test_modules_refuse_channels_that_they_cannot_divide() -> None:
 
 
 # DeepLab V3+
-
-
-@torch.no_grad()
-def test_our_copy_of_the_atrous_pyramid_is_that_of_ranet() -> None:
-    """One's weights in the other: equal bit for bit."""
-    theirs = drawn(ranet.AtrousSpatialPyramidPooling(6, width=4, branch=4))
-    ours = AtrousSpatialPyramidPooling(6, width=4).double().eval()
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    maps = features(6, 27, 31)
-    assert torch.equal(ours(maps), theirs(maps))
-    assert [branch[0].dilation for branch in ours.dilated] == [(12, 12), (24, 24), (36, 36)]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The pixel-wise context that Table 1 puts in the place of regions, and the pyramid of its strongest backbone.
+"""The pixel-wise context that Table 1 puts in the place of regions, and the features of its strongest backbone.
 
 A   b c h w    features of the image, M channels
 O   b c h w    the context that each pixel has gathered, M channels
@@ -17,9 +17,6 @@ from core.blocks import convolution
 
 LEVELS = (1, 2, 3, 6)
 """The bins a side of spatial pyramid pooling (Zhao et al., CVPR 2017)."""
-
-RATES = (12, 24, 36)
-"""The dilations of atrous spatial pyramid pooling (Chen et al., 2018) at stride 8."""
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -87,29 +84,6 @@ class HighResolutionRepresentation(nn.Module):
         finest, *rest = maps
         resized = [_resized(map_, finest.shape[-2:], self.align_corners) for map_ in rest]
         return functional.avg_pool2d(self.mix(torch.cat([finest, *resized], dim=1)), 2, ceil_mode=True)
-
-
-class AtrousSpatialPyramidPooling(nn.Module):
-    """ASPP (Chen et al., 2018): a 1x1 convolution, three dilated 3x3 ones and the mean of the image, fused by a 1x1."""
-
-    def __init__(self, channels: int, width: int, branch: int = 256) -> None:
-        super().__init__()
-        self.nearest = convolution(channels, branch, 1)
-        self.dilated = nn.ModuleList(_dilated(channels, branch, rate) for rate in RATES)
-        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), convolution(channels, branch, 1))
-        self.fuse = convolution((2 + len(RATES)) * branch, width, 1)
-
-    def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
-        """Return features that see the surroundings at four scales."""
-        whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
-        dilated = [branch(features) for branch in self.dilated]
-        return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))
-
-
-def _dilated(channels: int, width: int, rate: int) -> nn.Sequential:
-    layers = convolution(channels, width, 3)
-    layers[0] = nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False)
-    return layers
 
 
 def _resized(maps: Tensor, size: torch.Size, align_corners: bool) -> Tensor:

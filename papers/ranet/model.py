@@ -22,15 +22,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from core.backbones import Backbone
-from core.blocks import classifier, convolution
+from core.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 from core.network import Network
 from core.recipe import refuse_unknown, require
-from papers.ranet.baselines import (
-    AtrousSpatialPyramidPooling,
-    HighResolutionRepresentation,
-    NonLocalAttention,
-    SpatialPyramidPooling,
-)
+from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import RegionInteraction
 from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution

@@ -9,36 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.blocks import classifier, convolution
-
-RATES = (12, 24, 36)
-"""The dilations of the pyramid at output stride 8 (Chen et al., ECCV 2018)."""
+from core.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 
 WIDTH = 256
 """Channels of the pyramid and of the decoder."""
 
 LOW_LEVEL = 48
 """Channels that C1 is reduced to, so that it does not outweigh the pyramid."""
-
-
-class AtrousSpatialPyramidPooling(nn.Module):
-    """ASPP (Chen et al., 2018): a 1x1 convolution, three dilated 3x3 ones and the mean of the image, fused by a 1x1.
-
-    While training it needs two images or more: the mean of one is a single value, which no batch normalisation takes.
-    """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.nearest = convolution(channels, width, 1)
-        self.dilated = nn.ModuleList(_dilated(channels, width, rate) for rate in RATES)
-        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), convolution(channels, width, 1))
-        self.fuse = convolution((2 + len(RATES)) * width, width, 1)
-
-    def forward(self, features: Float[Tensor, "b f h w"]) -> Float[Tensor, "b c h w"]:
-        """Return features that see the surroundings at four scales."""
-        whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
-        dilated = [branch(features) for branch in self.dilated]
-        return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))
 
 
 class DeepLabV3Plus(nn.Module):
@@ -58,7 +35,7 @@ class DeepLabV3Plus(nn.Module):
     def __init__(self, first: int, last: int, num_classes: int, align_corners: bool = True) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.pyramid = AtrousSpatialPyramidPooling(last, WIDTH)
+        self.pyramid = AtrousSpatialPyramidPooling(last, WIDTH, WIDTH)
         self.reduce = convolution(first, LOW_LEVEL, 1)
         self.refine = nn.Sequential(convolution(WIDTH + LOW_LEVEL, WIDTH), convolution(WIDTH, WIDTH))
         self.classify = classifier(WIDTH, num_classes)
@@ -68,9 +45,3 @@ class DeepLabV3Plus(nn.Module):
         size = C1.shape[-2:]
         wide = functional.interpolate(self.pyramid(C4), size, mode="bilinear", align_corners=self.align_corners)
         return self.classify(self.refine(torch.cat([wide, self.reduce(C1)], dim=1)))
-
-
-def _dilated(channels: int, width: int, rate: int) -> nn.Sequential:
-    layers = convolution(channels, width)
-    layers[0] = nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False)
-    return layers
