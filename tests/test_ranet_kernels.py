@@ -1,7 +1,9 @@
 """RANet's Triton kernels against the plain form, in Triton's interpreter and on a GPU, and the choice between both.
 
+Without a GPU they are compiled for one, as far as the machine code, and not run.
+
 The interpreter takes the place of the compiler when Triton is imported, so the kernels run in a process of their own,
-which is this file as a script: `python tests/test_ranet_kernels.py RESULTS DEVICE`.
+which is this file as a script: `python tests/test_ranet_kernels.py RESULTS DEVICE`, or `... compile CAPABILITY`.
 """
 
 import importlib.util
@@ -115,6 +117,15 @@ def test_interpreted_kernels_equal_the_plain_form(tmp_path: Path, plain: Results
 @needs_cuda
 def test_compiled_kernels_equal_the_plain_form(tmp_path: Path, plain: Results) -> None:
     assert_equal(run_kernels(tmp_path / "results.pt", "cuda", {"TRITON_INTERPRET": "0"}), plain)
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", [80, 90])  # A100, H100 and H200
+def test_the_kernels_compile_without_a_gpu(capability: int) -> None:
+    command = [sys.executable, __file__, "compile", str(capability)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "9 compiled\n"
 
 
 def test_the_cases_tell_kernels_from_less(plain: Results) -> None:
@@ -315,10 +326,39 @@ def test_the_benchmark_refuses_a_form_without_a_choice() -> None:
         region_benchmark.main(form="kernel")
 
 
-if __name__ == "__main__":
+def compile_kernels(capability: int) -> int:
+    """Compile each kernel for each choice of maps, as far as the machine code, and return how many there are."""
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from papers.ranet import pair_kernels
+
+    sizes, sums = dict.fromkeys(("h", "w", "k"), "i32"), dict.fromkeys(("total", "shared", "dB"), "*fp64")
+    made = []
+    for kernel in (pair_kernels._first_matches, pair_kernels._region_sums, pair_kernels._region_gradients):
+        for boundary, semantic in ((True, True), (True, False), (False, True)):
+            choices = {"BOUNDARY": boundary, "SEMANTIC": semantic, "BLOCK": pair_kernels.BLOCK, "AT_ONCE": 10}
+            known = {**sizes, **sums, "follow": "*i32", "index": "*i32", **dict.fromkeys(choices, "constexpr")}
+            signature = {name: known.get(name, "*fp32") for name in kernel.arg_names}
+            source = ASTSource(fn=kernel, signature=signature, constexprs=choices)
+            made.append(compile(source, GPUTarget("cuda", capability, 32), {"enable_fp_fusion": False}))
+    assert all(one.asm["cubin"] for one in made)
+    assert not [one for one in made if ".local" in one.asm["ptx"]], "registers must hold what a program works on"
+    return len(made)
+
+
+def run_here(file: str, device: str) -> None:
+    """Save what the kernels give, by small programs."""
     from papers.ranet import pair_kernels
 
     pair_kernels.BLOCK = BLOCK
-    file, device = sys.argv[1:]
-    passes = pair_kernels.first_matches, pair_kernels.region_means, pair_kernels.region_means_backward
-    torch.save(results(*passes, device), file)
+    forms = pair_kernels.first_matches, pair_kernels.region_means, pair_kernels.region_means_backward
+    torch.save(results(*forms, device), file)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "compile":
+        sys.stdout.write(f"{compile_kernels(int(sys.argv[2]))} compiled\n")
+    else:
+        run_here(*sys.argv[1:])
