@@ -115,15 +115,14 @@ def today() -> str:
 def commit(besides: Sequence[str] = ()) -> str:
     """The commit of this source tree, "+" appended if it was changed besides these paths, or "unknown" outside git."""
     here = Path(__file__).parent.parent
-
-    besides = [f":(exclude){path}" for path in besides]
+    looked_at = [".", *(f":(exclude){path}" for path in besides)]
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", *besides) else ""
+            "+" if git("status", "--porcelain", "--untracked-files=no", "--", *looked_at) else ""
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
