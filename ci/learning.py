@@ -1,6 +1,6 @@
 """Does everything still learn? The demo of each paper, trained briefly, must reach what it reached before.
 
-    python -m ci.learning                        trains all five and judges them
+    python -m ci.learning                        trains all five and judges them; some four minutes on two cores
     python -m ci.learning danet sanet            trains those
     python -m ci.learning --record danet         measures seeds 0 to 4 and stores each as it is done; goes on if stopped
 
