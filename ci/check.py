@@ -169,17 +169,23 @@ def described(where: str) -> Weights:
 
 
 def measured_before(weights: str, entries: Sequence[Entry]) -> Entry | None:
-    """The latest of the entries that is about these weights."""
+    """The latest of the entries that is about these weights, tested as the row says if any was."""
     found = [entry for entry in entries if entry.get("weights") == weights]
-    return found[-1] if found else None
+    as_the_row = [entry for entry in found if not tested_otherwise(entry)]
+    best = as_the_row or found
+    return best[-1] if best else None
+
+
+def tested_otherwise(entry: Entry) -> list[str]:
+    """The changes of an entry that make its test another one than the row's."""
+    return [change for change in changes(entry) if change.startswith(("protocol.", "data."))]
 
 
 def incomparable(recipe: Recipe[Any], entry: Entry | None, precision: Precision | None) -> str | None:
     """Why the recipe's test of today is not the one that an entry tells of; None if it is."""
     if entry is None:
         return "measured.toml has no score of these weights for this recipe"
-    otherwise = [change for change in changes(entry) if change.startswith(("protocol.", "data."))]
-    if otherwise:
+    if otherwise := tested_otherwise(entry):
         return f"these weights were measured by another test than the recipe's: {'; '.join(otherwise)}"
     if "protocol" in entry:
         then, now = conditions(entry["split"], entry["protocol"]), conditions(recipe.data.test, recipe.protocol)

@@ -156,6 +156,10 @@ def rescore(folder: str, commit: str, trained_by: str | None = None) -> dict[str
     return line
 
 
+def _say(folder: str, line: dict[str, Any]) -> None:
+    sys.stdout.write(f"{folder}: mIoU {line['mean_iou']:.4f}\n")
+
+
 def committed() -> str:
     """The commit of the code, whose records may have changed.
 
@@ -186,9 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
             words = [*command(folder, options.to), "--run.restart"]
             subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
             store(folder, options.to / f"{folder}-demo", commit)
-            rescore(folder, commit, f"python {' '.join(command(folder, Path('runs/golden')))}")
+            _say(folder, rescore(folder, commit, f"python {' '.join(command(folder, Path('runs/golden')))}"))
         for folder in options.rescore:
-            rescore(folder, commit)
+            _say(folder, rescore(folder, commit))
         return 0
     tested = pairs()
     found = [sentence for folder in FOLDERS for sentence in moved(folder, tested)]

@@ -237,6 +237,12 @@ def test_another_test_is_no_regression(judged: Any, more: dict[str, Any], said: 
     assert judged(79.94, *entries, precision="bf16").exit == 2  # although the other gate holds
 
 
+def test_a_later_test_by_another_protocol_does_not_hide_that_of_the_row(judged: Any) -> None:
+    other = entry(85.0, changed=["protocol.flip: true -> false"])
+    assert judged(79.6, entry(), other, gate="regression").exit == 0
+    assert judged(85.0, entry(), other, gate="regression").exit == 1
+
+
 @pytest.mark.parametrize(("name", "value"), [("torch", "2.11.0"), ("device", "cuda"), ("torch", None)])
 def test_on_another_machine_a_score_may_hold_but_not_fall_short(judged: Any, name: str, value: str | None) -> None:
     known = {field: said for field, said in entry(**{name: value}).items() if said is not None}
