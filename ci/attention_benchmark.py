@@ -1,4 +1,4 @@
-"""How fast and how frugal `core.attention` is beside the usual form: product, softmax, product.
+"""How fast and how frugal `core.networks.attention` is beside the usual form: product, softmax, product.
 
     OMP_WAIT_POLICY=passive python -m ci.attention_benchmark
     python -m ci.attention_benchmark --positions 4096 --device cuda
@@ -37,7 +37,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from core.attention import FORMS, attention
+from core.networks.attention import FORMS, attention
 
 ORDINARY, SPREAD = 2.9, 20.0  # standard deviation of the energies
 TIME_TARGET, SPREAD_TARGET, MEMORY_TARGET = 0.8, 0.2, 1 / 12

@@ -30,8 +30,10 @@ import tyro
 from ci.measured import MEASURED, Entry, changes, conditions, scores, value_of
 from ci.notes import note
 from ci.tolerances import DEFAULT, TOLERANCES
-from core import checkpoint, datasets, repository
-from core.recipe import Precision, Recipe, differences, to_json
+from core import datasets, files
+from core.networks import repository
+from core.recipe import Precision, Recipe
+from core.values import differences, to_json
 from hub.networks import ORIGIN, Paper, paper_of
 
 ROOT = Path(__file__).parent.parent
@@ -165,7 +167,7 @@ def described(where: str) -> Weights:
             raise ValueError(
                 f"{folder / repository.CONFIG} is damaged: about.{name} must be a table, got {about[name]!r}"
             )
-    return Weights(str(folder), checkpoint.sha256(folder / repository.WEIGHTS), about)
+    return Weights(str(folder), files.sha256(folder / repository.WEIGHTS), about)
 
 
 def measured_before(weights: str, entries: Sequence[Entry]) -> Entry | None:
@@ -248,7 +250,7 @@ def tested(
         words += ["--weights", weights.where, "--to", str(file), "--precision", precision, "--workers", str(workers)]
         words += ["--data", str(data)] if data is not None else []
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-        score = checkpoint.read_json(file)
+        score = files.read_json(file)
     if done.returncode or score is None:
         lines = done.stderr.strip().splitlines() or [f"evaluate.py ended with status {done.returncode} and no message"]
         raise ValueError(lines[-1].removeprefix("error: "))

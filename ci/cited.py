@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet101
 
-from core.blocks import convolution
+from core.networks.blocks import convolution
 
 
 class FullyConvolutional(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import core.attention  # noqa: F401  defines torch.ops.core.attention
+import core.networks.attention  # noqa: F401  defines torch.ops.core.attention
 
 SIZE = (640, 320)
 """Of the input in DF-DAM's tables, in pixels."""
@@ -93,7 +93,7 @@ def complexity(build: Callable[[], nn.Module], size: tuple[int, int] = SIZE, rul
 def products(build: Callable[[], nn.Module], size: tuple[int, int]) -> Complexity:
     """Count the multiply-adds of convolutions and of products, on one image of a size in pixels, on the meta device.
 
-    The products of `core.attention` are n m (d + c).
+    The products of `core.networks.attention` are n m (d + c).
 
     Raises:
         RuntimeError: if what the network computes depends on the values of the image, as RANet's regions do.

@@ -28,16 +28,17 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core import checkpoint, datasets, machine
-from core.command import refuse
-from core.datasets import Pairs, scenes
-from core.evaluation import evaluate
-from core.inference import infer
-from core.metrics import Score
-from core.network import Network
-from core.repository import WEIGHTS
-from core.testing import record
-from core.transforms import TestSamples
+from core import datasets, files, provenance
+from core.datasets import Pairs
+from core.datasets.sets import scenes
+from core.datasets.transforms import TestSamples
+from core.errors import refuse
+from core.networks.inference import infer
+from core.networks.network import Network
+from core.networks.repository import WEIGHTS
+from core.testing.evaluation import evaluate
+from core.testing.metrics import Score
+from core.testing.report import record
 from hub.networks import PAPERS, from_pretrained
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +106,7 @@ def moved(folder: str, tested: Pairs) -> list[str]:
 
 def moved_score(folder: str, network: Network, tested: Pairs) -> list[str]:
     """What of its score over the scenes is not as recorded."""
-    stored = checkpoint.read_json(GOLDEN / folder / RECORD)
+    stored = files.read_json(GOLDEN / folder / RECORD)
     score = test(network, tested)
     now = {"mean_iou": 100 * score.mean_iou, "pixel_accuracy": 100 * score.pixel_accuracy}
     return [
@@ -148,10 +149,10 @@ def rescore(folder: str, commit: str, trained_by: str | None = None) -> dict[str
     where = GOLDEN / folder
     network = from_pretrained(where)
     assert network.about is not None
-    trained_by = trained_by or checkpoint.read_json(where / RECORD)["command"]
+    trained_by = trained_by or files.read_json(where / RECORD)["command"]
     line = record(f"{folder}-demo", test(network, pairs()), command=trained_by, scenes=TESTED)
     line |= {"commit": commit, "trained_at": network.about.commit}
-    checkpoint.write_json(where / RECORD, {name: value for name, value in line.items() if name != "confusion"})
+    files.write_json(where / RECORD, {name: value for name, value in line.items() if name != "confusion"})
     save_file({"scores": scores_of_one_image(network).contiguous()}, where / SCORES)
     return line
 
@@ -166,7 +167,7 @@ def committed() -> str:
     Raises:
         SystemExit: with status 2 and a sentence, if anything else was changed, or there is no commit.
     """
-    commit = machine.commit(besides=RECORDS)
+    commit = provenance.commit(besides=RECORDS)
     if commit == "unknown" or commit.endswith("+"):
         refuse(f"what is recorded must be the work of a commit, and this tree is at {commit!r}; commit, then record")
     return commit

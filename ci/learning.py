@@ -33,8 +33,8 @@ from typing import Annotated, Any
 import tyro
 
 from ci.golden import FOLDERS, Folder, committed
-from core import checkpoint
-from core.preparation import SCORE
+from core import files
+from core.training.setup import SCORE
 
 ROOT = Path(__file__).parent.parent
 RECORDED = Path(__file__).parent / "learning.toml"
@@ -63,7 +63,7 @@ def trained(folder: Folder, seed: int) -> Line:
         words = [sys.executable, *command(folder, seed, Path(to))]
         done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
         seconds = round(time.perf_counter() - started)
-        score = checkpoint.read_json(Path(to) / f"{folder}-demo" / SCORE)
+        score = files.read_json(Path(to) / f"{folder}-demo" / SCORE)
     if done.returncode or score is None:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise ValueError(f"train.py ended with status {done.returncode}: {lines[-1]}")

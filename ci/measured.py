@@ -32,11 +32,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from core import checkpoint
-from core.command import door
-from core.preparation import SCORE
-from core.recipe import differences
-from core.repository import CONFIG, WEIGHTS
+from core import files
+from core.errors import door
+from core.networks.repository import CONFIG, WEIGHTS
+from core.training.setup import SCORE
+from core.values import differences
 from hub.networks import paper_of
 
 MEASURED = Path(__file__).parent / "measured.toml"
@@ -99,7 +99,7 @@ def entry(options: Options) -> Entry:
                 f"the code was not that of a commit when {when}: {commit!r}; commit first, run in a clean tree "
                 "(git worktree add), and measure again"
             )
-    digest = checkpoint.sha256(options.folder / WEIGHTS)
+    digest = files.sha256(options.folder / WEIGHTS)
     row = paper_of(tested["recipe"]).recipes[tested["recipe"]]
     if options.score is not None and tested.get("weights") != digest:
         raise ValueError(
@@ -148,7 +148,7 @@ def _count(processes: int) -> str:
 
 
 def _read(file: Path) -> Any:
-    content = checkpoint.read_json(file)
+    content = files.read_json(file)
     if content is None:
         raise ValueError(f"there is no {file}; train.py leaves {SCORE} and {CONFIG}, and evaluate.py --to its own file")
     return content

@@ -6,7 +6,7 @@ A row is kept whatever stands here, and so is its reported number.
 from ci.columns import OVERHEADS, PRINTED
 from ci.overheads import WIDTH
 from ci.readings import SANET_BUDGET, SANET_TEXT
-from core import submission
+from core.datasets import servers as submission
 from hub.networks import paper_of
 
 

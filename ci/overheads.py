@@ -23,7 +23,7 @@ from torch import nn
 
 from ci.columns import OVERHEADS, PRINTED
 from ci.counting import parameters
-from core.blocks import convolution
+from core.networks.blocks import convolution
 from papers.ranet.model import RANet
 from papers.ranet.recipes import RELEASED
 from papers.ranet.released import ListLayer

@@ -8,7 +8,7 @@ from torch import nn
 
 from ci.columns import WHOLE
 from ci.counting import Complexity, complexity, cost_by_ptflops
-from core.backbones import Backbone, BackboneName, build
+from core.networks.backbones import Backbone, BackboneName, build
 from papers.dfdam.model import DFDAM, Architecture
 from papers.sanet.model import Architecture as SANetArchitecture
 from papers.sanet.model import SANet

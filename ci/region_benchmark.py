@@ -39,8 +39,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ci.attention_benchmark import machine, peak, say
-from core.datasets import scenes
-from core.recipe import require
+from core.datasets.sets import scenes
+from core.errors import require
 from papers.ranet import operators
 from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.interaction import RegionInteraction

@@ -6,14 +6,14 @@ evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR] ...
 
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
+from core.errors import refuse
 from core.recipe import Architecture, Precision, Recipe, Run
 
 Options = TypeVar("Options")
@@ -40,25 +40,6 @@ class EvaluationOptions(Generic[Architecture]):
     ] = None
     workers: int = 2
     precision: Precision = "fp32"
-
-
-@contextmanager
-def door() -> Iterator[None]:
-    """Say what is wrong with the input in a sentence and leave, without a traceback, before anything is done.
-
-    Raises:
-        SystemExit: with status 2, in place of a ValueError, or of an OSError such as a file or Hub out of reach.
-    """
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        refuse(str(error))
-
-
-def refuse(sentence: str) -> NoReturn:
-    """Print a sentence on standard error and leave with status 2."""
-    sys.stderr.write(f"error: {sentence}\n")
-    raise SystemExit(2)
 
 
 def parse(

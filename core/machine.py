@@ -1,11 +1,7 @@
 """What differs between computers: processes, precision, seeds, batches, BatchNorm over processes, trackers."""
 
 import os
-import platform
-import subprocess
 import zlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -90,39 +86,3 @@ def synchronise_batchnorm(network: Module, accelerator: Accelerator) -> Module:
         accelerator.print("BatchNorm is not synchronised over CPU processes: each sees only its share of the batch")
         return network
     return cast(Module, timm.layers.convert_sync_batchnorm(network))
-
-
-def hardware() -> str:
-    """This computer in words, for the record beside a measured number."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-
-
-def processor() -> str:
-    """The model of the CPU as the system names it, or else its kind."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def today() -> str:
-    """The date in UTC, year first."""
-    return datetime.now(UTC).date().isoformat()
-
-
-def commit(besides: Sequence[str] = ()) -> str:
-    """The commit of this source tree, "+" appended if it was changed besides these paths, or "unknown" outside git."""
-    here = Path(__file__).parent.parent
-    looked_at = [".", *(f":(exclude){path}" for path in besides)]
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no", "--", *looked_at) else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

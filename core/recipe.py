@@ -5,28 +5,18 @@ The science is in `Recipe`, the machine is in `Run`. Both are plain data: `to_js
 """
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Generic, Literal, TypeVar
 
-import cattrs
 import tyro
+
+from core.errors import require
 
 Architecture = TypeVar("Architecture")
 
 Edge = Literal["short", "long"]
 Precision = Literal["fp32", "bf16", "fp16"]
-
-
-def require(holds: bool, sentence: str) -> None:
-    """Refuse an impossible value.
-
-    Raises:
-        ValueError: with the sentence, if it does not hold.
-    """
-    if not holds:
-        raise ValueError(sentence)
 
 
 def refuse_unknown(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -296,49 +286,3 @@ class Run:
             require(value >= least, f"run.{name} must be at least {least}, got {value}")
         require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
         require(self.validate_every >= 0, f"run.validate_every must not be negative, got {self.validate_every}")
-
-
-_converter = cattrs.Converter(forbid_extra_keys=True)
-_converter.register_unstructure_hook(Path, str)
-_converter.register_structure_hook(Path, lambda value, _: Path(value))
-
-Kind = TypeVar("Kind")
-
-
-def to_json(value: Any) -> Any:
-    """Turn a frozen value into what `json.dumps` takes; tuples become lists."""
-    return _lists(_converter.unstructure(value))
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
-    """Rebuild a frozen value of the given kind from what `to_json` gave.
-
-    Raises:
-        ValueError: naming each field that is missing, unknown or of a wrong type.
-    """
-    try:
-        return _converter.structure(value, cast(type[Kind], kind))
-    except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
-
-
-def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:
-    """What differs between two values of one kind: dotted field name -> (published, used), both as JSON."""
-    old, new = _leaves(to_json(published)), _leaves(to_json(used))
-    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
-
-
-def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        name: leaf
-        for key, item in value.items()
-        for name, leaf in _leaves(item, f"{prefix}.{key}" if prefix else key).items()
-    }

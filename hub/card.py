@@ -20,8 +20,8 @@ from huggingface_hub import (
 from huggingface_hub.utils import yaml_dump
 
 import papers
-from core import backbones
-from core.network import About
+from core.networks import backbones
+from core.networks.network import About
 from core.recipe import Protocol, Recipe
 from hub.licences import licence_of
 from hub.networks import ORIGIN, Paper

@@ -24,13 +24,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from core import checkpoint, datasets, machine
-from core.backbones import COUNTER, NETWORKS, Backbone, build
-from core.classes import Classes
-from core.command import door
-from core.datasets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_context, voc2012
-from core.network import About, Network
-from core.recipe import Recipe, differences, to_json
+from core import datasets, errors, files, provenance
+from core.datasets.sets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_context, voc2012
+from core.errors import door
+from core.images.classes import Classes
+from core.networks import weights
+from core.networks.backbones import COUNTER, NETWORKS, Backbone, build
+from core.networks.network import About, Network
+from core.recipe import Recipe
+from core.values import differences, to_json
 from hub.layouts import LAYOUTS, Layout
 from hub.networks import ORIGIN
 
@@ -83,8 +85,8 @@ class Report:
         """One line for each fate."""
         return (
             f"used: {len(self.used)}\nmissing: none\nunexpected: none\n"
-            f"reshaped: {checkpoint.listed(self.reshaped)}\ndropped: {checkpoint.listed(self.dropped)}\n"
-            f"filled with 0: {checkpoint.listed(self.filled)}"
+            f"reshaped: {errors.listed(self.reshaped)}\ndropped: {errors.listed(self.dropped)}\n"
+            f"filled with 0: {errors.listed(self.filled)}"
         )
 
 
@@ -117,7 +119,7 @@ def convert(
             filled.append(name)
             state[name] = torch.zeros((), dtype=torch.int64)
     fits = f"{what} does not fit {type(network).__name__} with {network.architecture.backbone}"
-    checkpoint.refuse_misfits(fits, checkpoint.shapes(expected), checkpoint.shapes(state))
+    weights.refuse_misfits(fits, weights.shapes(expected), weights.shapes(state))
 
     if layout.normalisation is not None:
         state[layout.first] = state[layout.first].flip(1)  # they read blue, green, red
@@ -169,7 +171,7 @@ def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str
     origin = f"converted from {options.file.name} ({source}, sha256 {digest})"
     changed = {**differences(published, recipe), ORIGIN: ("trained by this recipe", origin)}
     classes = CLASSES[recipe.data.name]
-    network.about = About(classes, recipe.protocol, to_json(recipe), to_json(changed), machine.commit())
+    network.about = About(classes, recipe.protocol, to_json(recipe), to_json(changed), provenance.commit())
     with _written_folder(options.to) as folder:
         network.save_pretrained(folder)
     return (
@@ -193,7 +195,7 @@ def convert_backbone(options: Options, source: BackboneSource, theirs: Mapping[s
     origin = {"backbone": backbone.name, "stem": backbone.stem, "file": options.file.name, "sha256": digest}
     with _written_folder(options.to) as folder:
         safetensors.torch.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-        checkpoint.write_json(folder / "config.json", origin)
+        files.write_json(folder / "config.json", origin)
     return (
         f"{Report({key: key for key in kept}, dropped, (), ())}\nwrote {options.to}: {backbone.name} with the "
         f"{backbone.stem} stem, for --backbone-weights {options.to / 'model.safetensors'}"
@@ -212,14 +214,14 @@ def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) 
             backbone = Backbone(cast(Any, name), cast(Any, stem), cast(Any, row.output_strides[-1]))
             with torch.device("meta"):
                 body = build(backbone).body.state_dict()
-            expected = {key: shape for key, shape in checkpoint.shapes(body).items() if not key.endswith(COUNTER)}
+            expected = {key: shape for key, shape in weights.shapes(body).items() if not key.endswith(COUNTER)}
             given = {
                 key: shape
-                for key, shape in checkpoint.shapes(theirs).items()
+                for key, shape in weights.shapes(theirs).items()
                 if not key.endswith(COUNTER) and not key.startswith(row.classifier)
             }
             try:
-                checkpoint.refuse_misfits(f"{file} is none of our backbones; nearest is {name}", expected, given)
+                weights.refuse_misfits(f"{file} is none of our backbones; nearest is {name}", expected, given)
             except ValueError as error:
                 errors.setdefault(len(expected.items() ^ given.items()), error)
             else:
@@ -229,10 +231,10 @@ def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) 
 
 def _read(file: Path) -> dict[str, Tensor]:
     """The tensors of a file of weights, all of them finite."""
-    tensors = checkpoint.read_weights(file)
+    tensors = weights.read_weights(file)
     strange = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if strange:
-        raise ValueError(f"{file} holds numbers that are not finite, in {checkpoint.listed(strange)}")
+        raise ValueError(f"{file} holds numbers that are not finite, in {errors.listed(strange)}")
     return tensors
 
 
@@ -269,7 +271,7 @@ def _refuse_another_layout(file: Path, source: NetworkSource, theirs: Mapping[st
         hint = f"; it looks like {nearest}" if 2 * known[nearest] >= len(theirs) > 0 else ""
         raise ValueError(
             f"{file} is not in the layout {source}: of its {len(theirs)} names it knows {known[source]}; the first are "
-            f"{checkpoint.listed(theirs, 3)}{hint}"
+            f"{errors.listed(theirs, 3)}{hint}"
         )
 
 
@@ -298,7 +300,7 @@ def run(options: Options) -> str:
     """
     _refuse_taken(options.to)
     theirs = _read(options.file)
-    digest = checkpoint.sha256(options.file)
+    digest = files.sha256(options.file)
     if options.source == "torchvision" or options.source == "timm":  # a form that mypy follows
         return convert_backbone(options, options.source, theirs, digest)
     return convert_network(options, options.source, theirs, digest)

@@ -27,9 +27,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from core.command import door
-from core.network import Network
-from core.recipe import require, to_json
+from core.errors import door, require
+from core.networks.network import Network
+from core.values import to_json
 from hub.networks import from_pretrained
 
 ENDINGS = (".onnx", ".pt2")
@@ -138,7 +138,7 @@ def free_axes(exported: ExportedProgram) -> tuple[str, ...]:
 
 
 def _attention(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    """What `core.attention` computes, Y and Z, with all n x m weights at once."""
+    """What `core.networks.attention` computes, Y and Z, with all n x m weights at once."""
     S = torch.bmm(Q.transpose(1, 2), K)
     return torch.bmm(V, S.softmax(dim=2).transpose(1, 2)), S.logsumexp(dim=2)
 

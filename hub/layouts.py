@@ -6,7 +6,7 @@ In all of them the softmax of the position attention is over the keys: queries a
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.transforms import Normalisation
+from core.images.pixels import Normalisation
 from hub.networks import PAPERS, Paper
 from papers.pdanet.model import LEVELS
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import repository
-from core.network import Network
+from core.networks import repository
+from core.networks.network import Network
 from core.recipe import Recipe
 from papers.danet.model import DANet
 from papers.danet.recipes import RECIPES as DANET_RECIPES
@@ -54,7 +54,7 @@ def from_pretrained(
 ) -> Network:
     """Load any of the networks from a folder or from the Hub; `config.json` says which it is.
 
-    The arguments are those of `core.network.Network.from_pretrained`.
+    The arguments are those of `core.networks.network.Network.from_pretrained`.
 
     Raises:
         ValueError: in a sentence, if there is no such checkpoint, or it can't be loaded strictly.

@@ -18,8 +18,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from core import machine
-from core.command import door
-from core.network import Network, Prediction
+from core.errors import door
+from core.networks.network import Network, Prediction
 from core.recipe import Protocol
 from hub.networks import from_pretrained
 

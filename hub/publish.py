@@ -14,11 +14,13 @@ from typing import Annotated, Any
 import tyro
 from huggingface_hub import HfApi
 
-from core import checkpoint, repository
-from core.command import door
-from core.network import About
-from core.preparation import SCORE
-from core.recipe import Recipe, differences, from_json
+from core import errors, files
+from core.errors import door
+from core.networks import repository
+from core.networks.network import About
+from core.recipe import Recipe
+from core.training.setup import SCORE
+from core.values import differences, from_json
 from hub import card
 from hub.card import Publication
 from hub.networks import PAPERS, Paper, paper_of
@@ -60,7 +62,7 @@ def gather(options: Options) -> Publication:
         )
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
         raise ValueError(f"--repo must be ORG/NAME, got {options.repo!r}")
-    measured = checkpoint.read_json(options.run / SCORE)
+    measured = files.read_json(options.run / SCORE)
     if measured is None:
         raise ValueError(
             f"{options.run} has no {SCORE}; a run writes it when it ends, and so does evaluate.py {recipe.name} "
@@ -76,7 +78,7 @@ def gather(options: Options) -> Publication:
     used = replace(from_json(kind, about.recipe), summary=recipe.summary, reported=recipe.reported)
     changed = {name: (old, new) for name, (old, new) in {**differences(recipe, used), **about.changed}.items()}
     _refuse_name(options.repo, recipe, changed)
-    scores = [(used, measured), *((_row(paper, recipe, file), checkpoint.read_json(file)) for file in options.score)]
+    scores = [(used, measured), *((_row(paper, recipe, file), files.read_json(file)) for file in options.score)]
     for row, score in scores:
         _refuse_other_score(row, score, about)
     return Publication(options.repo, paper, used, about, changed, tuple(scores))
@@ -97,7 +99,7 @@ def _refuse_name(repo: str, recipe: Recipe[Any], changed: card.Changes) -> None:
 
 def _row(paper: Paper, recipe: Recipe[Any], file: Path) -> Recipe[Any]:
     """The recipe of a further score."""
-    name = str((checkpoint.read_json(file) or {}).get("recipe"))
+    name = str((files.read_json(file) or {}).get("recipe"))
     row = paper.recipes.get(name)
     if row is None or row.same_weights_as != recipe.name:
         raise ValueError(f"--score {file} is of {name!r}, which does not test the weights of {recipe.name!r}")
@@ -144,9 +146,7 @@ def write(publication: Publication, run: Path, folder: Path) -> None:
     ours = {*COPIED, *further, CARD, RESULTS}
     foreign = sorted({file.name for file in folder.iterdir()} - ours) if folder.is_dir() else []
     if foreign:
-        raise ValueError(
-            f"{folder} holds {checkpoint.listed(foreign)}, which would be uploaded too; choose another --to"
-        )
+        raise ValueError(f"{folder} holds {errors.listed(foreign)}, which would be uploaded too; choose another --to")
     (folder / RESULTS).mkdir(parents=True, exist_ok=True)
     for file in (folder / RESULTS).iterdir():
         file.unlink()  # of an earlier data set
@@ -154,7 +154,7 @@ def write(publication: Publication, run: Path, folder: Path) -> None:
         shutil.copyfile(run / name, folder / name)
     card.card(publication).save(folder / CARD)
     for name, score in further.items():
-        checkpoint.write_json(folder / name, score)
+        files.write_json(folder / name, score)
     (folder / RESULTS / f"{data}.yaml").write_text(card.eval_results(publication), encoding="utf-8")
 
 

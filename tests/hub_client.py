@@ -18,7 +18,7 @@ from huggingface_hub import HfApi, constants
 from seeded import image
 
 import hub
-from core.network import Network
+from core.networks.network import Network
 from papers.danet.model import DANet
 
 

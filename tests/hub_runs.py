@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from seeded import weight
 
-from core import checkpoint
+from core import files
 from core.datasets import SCENES
-from core.metrics import Score
-from core.network import About
-from core.recipe import Recipe, differences, to_json
-from core.testing import record
+from core.networks.network import About
+from core.recipe import Recipe
+from core.testing.metrics import Score
+from core.testing.report import record
+from core.values import differences, to_json
 from papers.danet.model import Architecture, DANet
 from papers.danet.recipes import RECIPES
 
@@ -42,5 +43,5 @@ def score(recipe: Recipe[Architecture] = DEMO, **circumstances: Any) -> dict[str
 def finished_run(folder: Path, recipe: Recipe[Architecture] = DEMO, **about: Any) -> Path:
     """A run folder as far as `hub.publish` reads it."""
     demo_network(0, recipe, **about).save_pretrained(folder)
-    checkpoint.write_json(folder / "score.json", score(recipe))
+    files.write_json(folder / "score.json", score(recipe))
     return folder

@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from ci.attention_benchmark import growth_in_new_process
-from core import attention as module
-from core.attention import FORMS, attention, attention_rows, direct, padded, split
+from core.networks import attention as module
+from core.networks.attention import FORMS, attention, attention_rows, direct, padded, split
 
 Triple = tuple[Tensor, Tensor, Tensor]
 

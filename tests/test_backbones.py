@@ -16,7 +16,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.backbones import (
+from core.networks.backbones import (
     NETWORKS,
     Backbone,
     BackboneName,

@@ -13,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.datasets import bench, read, scenes
+from core.datasets import bench, read
+from core.datasets.sets import scenes
+from core.datasets.transforms import TrainingSamples
+from core.images.pixels import Normalisation
 from core.recipe import Augmentation
-from core.transforms import Normalisation, TrainingSamples
 
 SAMPLE = torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.int64)
 

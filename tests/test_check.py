@@ -23,8 +23,8 @@ from ci.golden import GOLDEN
 from ci.measured import to_toml
 from ci.tolerances import DEFAULT, TOLERANCES
 from core import datasets
-from core.checkpoint import read_json, sha256, write_json
-from core.recipe import to_json
+from core.files import read_json, sha256, write_json
+from core.values import to_json
 from hub.networks import PAPERS, Paper
 
 NAME = "danet-r101-cityscapes"

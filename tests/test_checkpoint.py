@@ -12,17 +12,9 @@ import safetensors.torch
 import torch
 from hostile import Hostile
 
-from core.checkpoint import (
-    Metrics,
-    load_state,
-    read_json,
-    read_shapes,
-    read_weights,
-    refuse_misfits,
-    save_state,
-    write_json,
-    written_aside,
-)
+from core.files import read_json, write_json, written_aside
+from core.networks.weights import read_shapes, read_weights, refuse_misfits
+from core.training.checkpoint import Metrics, load_state, save_state
 
 STATE = {"weights": torch.arange(2000.0).reshape(40, 50), "step": 3, "recipe": {"name": "x", "scales": [0.5, 1.0]}}
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.command import EvaluationOptions, TrainingOptions, door, listing, parse
+from core.command import EvaluationOptions, TrainingOptions, listing, parse
+from core.errors import door
 from papers.danet.model import Architecture
 from papers.danet.recipes import DEMO, RECIPES
 

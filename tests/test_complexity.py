@@ -28,7 +28,7 @@ from ci.readings import (
     Form,
     Row,
 )
-from core.backbones import build
+from core.networks.backbones import build
 from core.recipe import Recipe
 from hub.networks import PAPERS, Paper, paper_of
 

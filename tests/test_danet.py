@@ -14,7 +14,7 @@ from seeded import image, noise, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.backbones import Backbone
+from core.networks.backbones import Backbone
 from core.recipe import Protocol
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, ChannelAttention, DANet, Output, PositionAttention

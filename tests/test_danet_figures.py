@@ -9,9 +9,9 @@ from einops import rearrange
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.backbones import Backbone
 from core.datasets import read
-from core.transforms import to_tensor
+from core.images.pixels import to_tensor
+from core.networks.backbones import Backbone
 from papers.danet import figures
 from papers.danet.model import Architecture, DANet
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.classes import IGNORE, Classes
-from core.datasets import Pairs, check, read
-from core.datasets.folder import read_classes
-from core.datasets.pairs import plain_mapping
+from core.datasets import Pairs, read
+from core.datasets.samples import plain_mapping, refuse_wrong_labels
+from core.datasets.sets.folder import read_classes
+from core.datasets.transforms import TrainingSamples
+from core.images.classes import IGNORE, Classes
+from core.images.pixels import Normalisation
 from core.recipe import Augmentation
-from core.transforms import Normalisation, TrainingSamples
 
 NAMES = ("sky", "traffic light", "road")
 
@@ -42,7 +43,7 @@ def test_folder(tmp_path: Path) -> None:
     assert pairs.classes.names == NAMES
     assert len(pairs) == 3
     assert np.asarray(pairs.rows[0]["labels"]).tolist() == [[0, 1], [2, 255], [1, 1]]
-    check(pairs)
+    refuse_wrong_labels(pairs)
 
 
 def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
         image.putpalette([value for index in range(256) for value in (255 - index, index, 7)])
         image.save(path)
     pairs = read("folder", tmp_path, "train")
-    check(pairs)
+    refuse_wrong_labels(pairs)
     assert pairs.rows[0]["labels"].mode == "P"
     _, labels = TrainingSamples(pairs, Augmentation(crop=2, flip=False), Normalisation(), 0)[0, 0, 0]
     assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
@@ -70,14 +71,14 @@ def test_camvid_in_the_layout_of_segnet(tmp_path: Path) -> None:
         "b.png",
         "a.png",
     ]
-    check(pairs)
+    refuse_wrong_labels(pairs)
     assert pairs.lookup()[values].tolist() == [[0, 10], [IGNORE, 3]]
 
 
 def test_camvid_in_the_layout_of_a_folder(tmp_path: Path) -> None:
     pairs = read("camvid", write_folder(tmp_path), "val")
     assert len(pairs.classes) == 11
-    check(pairs)
+    refuse_wrong_labels(pairs)
 
 
 @pytest.mark.skipif(
@@ -88,7 +89,7 @@ def test_real_camvid() -> None:
     counts = [len(read("camvid", folder, split)) for split in ("train", "val", "test")]
     assert counts == [367, 101, 233]
     pairs = read("camvid", folder, "val")
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     assert pairs.rows[0]["image"].size == (480, 360)
 
 
@@ -104,7 +105,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
         assert pairs.classes.names == ("a", "b", "c")
         assert np.array_equal(np.asarray(pairs.rows[2]["labels"]), np.asarray(rows[2]["annotation"]))
     with pytest.raises(ValueError, match="holds the value .* allowed are"):
-        check(pairs)  # the scenes have more than three classes
+        refuse_wrong_labels(pairs)  # the scenes have more than three classes
 
 
 def test_a_hub_data_set_without_label_column_is_refused(tmp_path: Path) -> None:
@@ -165,14 +166,14 @@ def test_wrong_labels_name_the_file(values: np.ndarray, words: str, tmp_path: Pa
     label = tmp_path / "train" / "labels" / "1.png"
     write_pair(tmp_path / "train" / "images" / "1.jpg", label, values, size=(2, 1))
     with pytest.raises(ValueError, match=words):
-        check(read("folder", tmp_path, "train"))
+        refuse_wrong_labels(read("folder", tmp_path, "train"))
 
 
 def test_sizes_that_differ_name_the_file(tmp_path: Path) -> None:
     write_folder(tmp_path)
     Image.new("RGB", (9, 9)).save(tmp_path / "train" / "images" / "2.jpg")
     with pytest.raises(ValueError, match=r"2\.png is 2 x 3 pixels but its image is 9 x 9"):
-        check(read("folder", tmp_path, "train"))
+        refuse_wrong_labels(read("folder", tmp_path, "train"))
 
 
 @pytest.mark.parametrize("kind", ["images", "labels"])
@@ -181,7 +182,7 @@ def test_files_that_are_no_images_are_named(kind: str, tmp_path: Path) -> None:
     file = next((tmp_path / "train" / kind).glob("0.*"))
     file.write_bytes(b"not an image")
     with pytest.raises(ValueError, match=rf"{file.name} can't be read"):
-        check(read("folder", tmp_path, "train"))
+        refuse_wrong_labels(read("folder", tmp_path, "train"))
 
 
 def test_a_cut_label_file_is_named(tmp_path: Path) -> None:
@@ -189,16 +190,16 @@ def test_a_cut_label_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "train" / "labels" / "0.png"
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"0\.png is damaged"):
-        check(read("folder", tmp_path, "train"))
+        refuse_wrong_labels(read("folder", tmp_path, "train"))
 
 
 def test_check_looks_at_its_part_only(tmp_path: Path) -> None:
     write_folder(tmp_path)
     (tmp_path / "train" / "labels" / "2.png").write_bytes(b"bad")
     pairs = read("folder", tmp_path, "train")
-    check(pairs, range(0, 2))
+    refuse_wrong_labels(pairs, range(0, 2))
     with pytest.raises(ValueError, match=r"2\.png"):
-        check(pairs, range(2, 3))
+        refuse_wrong_labels(pairs, range(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -237,4 +238,4 @@ def test_the_embedded_scenes_need_nothing() -> None:
     assert isinstance(pairs, Pairs)
     assert len(pairs) >= 200
     assert pairs.mapping == plain_mapping(pairs.classes)
-    check(pairs, range(0, 20))
+    refuse_wrong_labels(pairs, range(0, 20))

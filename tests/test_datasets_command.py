@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.classes import IGNORE
-from core.datasets import (
-    ABOUT,
-    READERS,
-    Pairs,
-    check,
-    inspection,
-    pascal_context,
-    publication,
-    read,
-    scenes,
-    voc2012,
-)
+from core.datasets import ABOUT, READERS, Pairs, read
+from core.datasets import check as inspection
+from core.datasets import push as publication
 from core.datasets.__main__ import main
-from core.datasets.inspection import NAMED, Split, inspect, sheet
+from core.datasets.check import NAMED, Split, inspect, sheet
 from core.datasets.processes import in_processes
+from core.datasets.samples import refuse_wrong_labels
+from core.datasets.sets import pascal_context, scenes, voc2012
+from core.images.classes import IGNORE
 
 NAMES = ("sky", "road", "car")
 VALUES = np.array([[0, 0, 0, 1], [1, 1, 2, IGNORE]], dtype=np.uint8)
@@ -283,7 +276,7 @@ def test_what_is_pushed_is_read_back(voc: Path, tmp_path: Path, capsys: pytest.C
         for split in ("train", "val"):
             pairs, own = read(f"{kind}:{to}", None, split), read("voc2012", voc, split)
             assert pairs.classes == own.classes
-            check(pairs, quiet=True)
+            refuse_wrong_labels(pairs, quiet=True)
             for column in ("image", "labels"):
                 assert np.array_equal(np.asarray(pairs.rows[0][column]), np.asarray(own.rows[0][column]))
     stored = read(f"hub:{to}", None, "train").rows.cast_column("image", hf.Image(decode=False))[0]["image"]
@@ -377,7 +370,7 @@ def test_a_stream_gives_the_same_rows_in_the_same_order(remote: Path) -> None:
         for column in ("image", "labels"):
             one, other = (np.asarray(pairs.rows[index][column]) for pairs in (stream, whole))
             assert np.array_equal(one, other)
-    check(stream, quiet=True)
+    refuse_wrong_labels(stream, quiet=True)
 
 
 def test_a_part_of_a_stream_does_not_fetch_the_rest(remote: Path) -> None:

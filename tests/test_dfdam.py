@@ -16,9 +16,9 @@ from seeded import image, weight, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.backbones import Backbone
-from core.datasets import scenes
-from core.transforms import to_tensor
+from core.datasets.sets import scenes
+from core.images.pixels import to_tensor
+from core.networks.backbones import Backbone
 from papers.dfdam import figures
 from papers.dfdam.loss import loss
 from papers.dfdam.model import DFDAM, Architecture, DualAttentionFusion, Output, PositionAttention2D

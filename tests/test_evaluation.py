@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from core.classes import IGNORE, Classes
-from core.evaluation import evaluate
-from core.inference import infer
-from core.metrics import confusion
+from core.images.classes import IGNORE, Classes
+from core.networks.inference import infer
 from core.recipe import Protocol
+from core.testing.evaluation import evaluate
+from core.testing.metrics import confusion
 
 CLASSES = Classes.coloured(["a", "b", "c", "d"])
 PROTOCOL = Protocol(crop=16, stride=12, scales=(0.75, 1.0), flip=True)

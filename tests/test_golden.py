@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from ci import golden
 from ci.golden import FOLDERS, GOLDEN, RECORD, SCORES, moved, moved_score, moved_scores
-from core.checkpoint import read_json
 from core.datasets import Pairs
-from core.repository import CONFIG, WEIGHTS
+from core.files import read_json
+from core.networks.repository import CONFIG, WEIGHTS
 from hub.networks import PAPERS, from_pretrained
 
 MILLION = 10**6
@@ -88,27 +88,30 @@ class Bug:
 
 SCORING = {
     "metrics: the first class is not counted": Bug(
-        "core.metrics", "confusion", "counted = labels != IGNORE", "counted = (labels != IGNORE) & (labels != 0)"
+        "core.testing.metrics",
+        "confusion",
+        "counted = labels != IGNORE",
+        "counted = (labels != IGNORE) & (labels != 0)",
     ),
     "label mapping: a class is taken for its neighbour": Bug(
-        "core.datasets.pairs", "Pairs.lookup", "table[value] = label", "table[value] = 3 if label == 2 else label"
+        "core.datasets.samples", "Pairs.lookup", "table[value] = label", "table[value] = 3 if label == 2 else label"
     ),
 }
 MERGING = {
     "windows: the last one wins": Bug(
-        "core.inference",
+        "core.networks.inference",
         "_slide",
         "total[:, y : y + tall, x : x + wide] += answer",
         "total[:, y : y + tall, x : x + wide] = answer",
     ),
     "flip: scores are not mirrored back": Bug(
-        "core.inference",
+        "core.networks.inference",
         "_answers",
         "_scores(network, windows.flip(-1)).flip(-1)",
         "_scores(network, windows.flip(-1))",
     ),
     "scales: only the last counts": Bug(
-        "core.inference", "infer", "total = answer if total is None else total + answer", "total = answer"
+        "core.networks.inference", "infer", "total = answer if total is None else total + answer", "total = answer"
     ),
 }
 ATTENTION = {
@@ -129,7 +132,7 @@ ATTENTION = {
 def test_a_planted_bug_moves_the_score(bug: Bug, tested: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     network = from_pretrained(GOLDEN / "danet")
     bug.plant(monkeypatch)
-    monkeypatch.setattr("core.evaluation.confusion", importlib.import_module("core.metrics").confusion)
+    monkeypatch.setattr("core.testing.evaluation.confusion", importlib.import_module("core.testing.metrics").confusion)
     assert any("danet: mean_iou is" in sentence for sentence in moved_score("danet", network, tested))
 
 
@@ -139,7 +142,7 @@ def test_a_planted_bug_moves_the_scores_of_an_image(folder: str, bug: Bug, monke
     network = from_pretrained(GOLDEN / folder)
     bug.plant(monkeypatch)
     if bug.owner == "infer":
-        monkeypatch.setattr(golden, "infer", importlib.import_module("core.inference").infer)
+        monkeypatch.setattr(golden, "infer", importlib.import_module("core.networks.inference").infer)
     assert moved_scores(folder, network) != []
 
 

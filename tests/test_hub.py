@@ -11,9 +11,10 @@ from seeded import weights
 
 import hub
 import papers
-from core.classes import Classes
-from core.network import About, Network, load_matching
-from core.recipe import Protocol, to_json
+from core.images.classes import Classes
+from core.networks.network import About, Network, load_matching
+from core.recipe import Protocol
+from core.values import to_json
 from hub.licences import LICENCES, licence_of
 from hub.networks import PAPERS, Paper, paper_of
 

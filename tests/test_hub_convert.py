@@ -16,8 +16,8 @@ from seeded import image, weights
 from torch import Tensor
 
 import hub
-from core.backbones import Backbone, Features, build, load_weights
-from core.network import Network
+from core.networks.backbones import Backbone, Features, build, load_weights
+from core.networks.network import Network
 from core.recipe import Protocol
 from hub.convert import CLASSES, Options, convert, main, run
 from hub.layouts import LAYOUTS

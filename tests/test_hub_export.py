@@ -14,10 +14,10 @@ from tiny import Output, Tiny
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from core.attention import attention
-from core.backbones import Backbone
-from core.classes import Classes
-from core.network import About, Network
+from core.images.classes import Classes
+from core.networks.attention import attention
+from core.networks.backbones import Backbone
+from core.networks.network import About, Network
 from core.recipe import Protocol
 from hub import export as module
 from hub.export import Options, export, main, program

@@ -15,11 +15,12 @@ import yaml
 from hub_runs import DEMO, demo_network, finished_run, score
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from core import checkpoint
+from core import files
 from core.command import TrainingOptions, parse
 from core.datasets import SCENES
-from core.metrics import Score
-from core.recipe import Protocol, to_json
+from core.recipe import Protocol
+from core.testing.metrics import Score
+from core.values import to_json
 from hub import publish
 from hub.card import in_words
 from hub.publish import Options, gather, write
@@ -227,7 +228,7 @@ def test_a_recipe_that_changed_since_is_noticed(tmp_path: Path) -> None:
 
 def test_the_training_command_of_the_card_trains_that_recipe(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", CHANGED)
-    checkpoint.write_json(run / "score.json", score(CHANGED, seed=3, precision="bf16", processes=2))
+    files.write_json(run / "score.json", score(CHANGED, seed=3, precision="bf16", processes=2))
     command = publish.card.training_command(gather(Options("danet-demo", run, "org/mine")))
     launcher, words = command.split(" papers/danet/train.py ")
     assert launcher == "accelerate launch --num_processes 2"
@@ -238,7 +239,7 @@ def test_the_training_command_of_the_card_trains_that_recipe(tmp_path: Path) -> 
 
 def edited(run: Path, **changes: Any) -> None:
     measured = {**json.loads((run / "score.json").read_text()), **changes}
-    checkpoint.write_json(run / "score.json", {name: value for name, value in measured.items() if value is not None})
+    files.write_json(run / "score.json", {name: value for name, value in measured.items() if value is not None})
 
 
 def test_a_run_without_a_score_is_refused(run: Path) -> None:
@@ -294,7 +295,7 @@ def test_rows_that_test_the_same_weights_stand_beside_it(
 ) -> None:
     harder = replace(DEMO, name="danet-demo-ms", same_weights_as=DEMO.name, protocol=Protocol(scales=(0.5, 1.0)))
     monkeypatch.setitem(RECIPES, harder.name, harder)
-    checkpoint.write_json(tmp_path / "ms.json", {**score(harder), "mean_iou": 12.5})
+    files.write_json(tmp_path / "ms.json", {**score(harder), "mean_iou": 12.5})
     card = card_of(Options("danet-demo", run, "org/danet-demo", score=(tmp_path / "ms.json",)))
     assert "| `danet-demo-ms` | mIoU | val | whole image, scales 0.5 1 | none | 12.50 |" in card.text
     assert {result.metric_value for result in card.data.eval_results} >= {12.5}

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.inference import infer, positions
+from core.images.pixels import scaled_size
+from core.networks.inference import infer, positions
 from core.recipe import Protocol
-from core.sizes import scaled_size
 
 Merge = Literal["softmax", "scores", "exp"]
 

@@ -26,12 +26,13 @@ from tiny import NAME, begin, differing, left, recipe
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from core import checkpoint, machine
+from core import files, machine
 from core.datasets import SCENES, Pairs
-from core.evaluation import evaluate
-from core.loop import train
+from core.datasets.transforms import Order, TestSamples
 from core.recipe import Augmentation, Protocol, Recipe
-from core.transforms import Order, TestSamples
+from core.testing.evaluation import evaluate
+from core.training import checkpoint
+from core.training.loop import train
 from papers.danet.loss import loss as danet_loss
 from papers.danet.model import DANet
 from papers.danet.recipes import DEMO, RECIPES
@@ -203,7 +204,7 @@ def test_the_score_of_two_processes_is_that_of_the_saved_network(two: Path) -> N
         accelerator = Accelerator()
         samples = TestSamples(tiny.pairs("test"), network.normalisation)
         score = evaluate(network, samples, Protocol(flip=True), SCENES, accelerator)
-        record = checkpoint.read_json(two / run / NAME / "score.json")
+        record = files.read_json(two / run / NAME / "score.json")
         assert record["processes"] == 2
         assert record["confusion"] == score.confusion.tolist()
 
@@ -389,7 +390,7 @@ def test_other_weights_of_the_backbone_are_recorded(tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     safetensors.torch.save_file(tiny.Tiny(7).backbone.body.state_dict(), file)
     published = dataclasses.replace(recipe(length=2), backbone_weights="hub")
-    told = {"backbone_weights": ("hub", f"mine.safetensors, sha256 {checkpoint.sha256(file)}")}
+    told = {"backbone_weights": ("hub", f"mine.safetensors, sha256 {files.sha256(file)}")}
     training = begin(tmp_path, published, backbone_weights=str(file))
     assert training.changed == told
     train(training)
@@ -551,7 +552,7 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     samples = TestSamples(tiny.pairs("val"), network.normalisation)
     AcceleratorState._reset_state(reset_partial_state=True)
     again = evaluate(network, samples, what.protocol, SCENES, Accelerator())
-    record = checkpoint.read_json(folder / "score.json")
+    record = files.read_json(folder / "score.json")
     assert score.confusion.tolist() == again.confusion.tolist() == record["confusion"]
     assert record["mean_iou"] == 100 * again.mean_iou
     assert record["recipe"] == DEMO

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core import machine
+from core import machine, provenance
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +48,9 @@ def test_the_seed_of_a_step_is_a_function_of_its_numbers() -> None:
 
 
 def test_a_record_names_hardware_commit_and_date() -> None:
-    assert "CPU" in machine.hardware() or "x" in machine.hardware()
-    assert len(machine.today()) == 10
-    assert machine.commit() == "unknown" or len(machine.commit().rstrip("+")) == 12
+    assert "CPU" in provenance.hardware() or "x" in provenance.hardware()
+    assert len(provenance.today()) == 10
+    assert provenance.commit() == "unknown" or len(provenance.commit().rstrip("+")) == 12
 
 
 def test_a_commit_tells_whether_the_tree_was_changed_and_may_leave_paths_out(
@@ -60,17 +60,17 @@ def test_a_commit_tells_whether_the_tree_was_changed_and_may_leave_paths_out(
         who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
         subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
 
-    for file in ("code.py", "ci/records.toml", "core/machine.py"):
+    for file in ("code.py", "ci/records.toml", "core/provenance.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text("")
     git("init")
     git("add", "-A")
     git("commit", "-m", "everything")
-    monkeypatch.setattr(machine, "__file__", str(tmp_path / "core" / "machine.py"))
-    clean = machine.commit()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "core" / "provenance.py"))
+    clean = provenance.commit()
     assert len(clean) == 12
     (tmp_path / "ci/records.toml").write_text("new")
-    assert (machine.commit(), machine.commit(besides=["ci/records.toml"])) == (f"{clean}+", clean)
-    assert machine.commit(besides=["ci"]) == clean
+    assert (provenance.commit(), provenance.commit(besides=["ci/records.toml"])) == (f"{clean}+", clean)
+    assert provenance.commit(besides=["ci"]) == clean
     (tmp_path / "code.py").write_text("new")
-    assert machine.commit(besides=["ci/records.toml"]) == f"{clean}+"
+    assert provenance.commit(besides=["ci/records.toml"]) == f"{clean}+"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ci.measured import MEASURED, changes, hours, main, scores, to_toml, value_of
-from core.checkpoint import read_json, sha256, write_json
-from core.recipe import to_json
+from core.files import read_json, sha256, write_json
+from core.values import to_json
 from hub.networks import PAPERS
 
 ROOT = MEASURED.parent.parent

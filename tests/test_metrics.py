@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from core.classes import IGNORE, Classes
-from core.metrics import Score, confusion
+from core.images.classes import IGNORE, Classes
+from core.testing.metrics import Score, confusion
 
 
 def random_pair(num_classes: int, seed: int, present: int | None = None) -> tuple[Tensor, Tensor]:

@@ -14,12 +14,12 @@ import torch
 from hostile import Hostile
 from PIL import Image
 
-from core import backbones
-from core.backbones import Backbone
-from core.classes import Classes
-from core.network import About, load_matching
+from core.images.classes import Classes
+from core.images.pixels import Normalisation
+from core.networks import backbones
+from core.networks.backbones import Backbone
+from core.networks.network import About, load_matching
 from core.recipe import Protocol
-from core.transforms import Normalisation
 from papers.danet.model import Architecture, DANet
 from papers.pdanet.model import PDANet
 

@@ -30,10 +30,11 @@ import papers.sanet.loss
 import papers.sanet.model
 import papers.sanet.recipes
 from ci.rows import PAPERS
-from core.classes import IGNORE, Classes
 from core.datasets import READERS
-from core.network import About, Network
-from core.recipe import Protocol, Recipe, from_json, to_json
+from core.images.classes import IGNORE, Classes
+from core.networks.network import About, Network
+from core.recipe import Protocol, Recipe
+from core.values import from_json, to_json
 
 
 @dataclass(frozen=True)

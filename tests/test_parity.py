@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from seeded import image, weights
 from torch import Tensor
 
-from core.backbones import Backbone
-from core.network import Network
+from core.networks.backbones import Backbone
+from core.networks.network import Network
 from hub.convert import Report, convert
 from hub.layouts import LAYOUTS
 from papers.danet.model import Architecture, DANet

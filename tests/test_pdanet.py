@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import papers.danet.model as danet
-from core import backbones
-from core.backbones import Backbone
-from core.datasets import scenes
+from core.datasets.sets import scenes
+from core.images.pixels import to_tensor
+from core.networks import backbones
+from core.networks.backbones import Backbone
 from core.recipe import Protocol
-from core.transforms import to_tensor
 from papers.pdanet import figures
 from papers.pdanet.loss import loss
 from papers.pdanet.model import (

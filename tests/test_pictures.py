@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.classes import IGNORE, Classes
-from core.pictures import CELL, colourise, contact_sheet, curves, overlay
+from core.images.classes import IGNORE, Classes
+from core.images.curves import curves
+from core.images.pictures import colourise, overlay
+from core.images.sheets import CELL, contact_sheet
 
 CLASSES = Classes(("road", "a rather long name", "sky"), ((128, 64, 128), (0, 200, 0), (70, 130, 180)))
 LABELS = np.array([[0, 1, 2], [IGNORE, 2, 0]])

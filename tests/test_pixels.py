@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from tiny import begin, differing, left, recipe
 
-from core.classes import IGNORE, Classes
 from core.datasets import read
-from core.datasets.pairs import Pairs, from_files
-from core.datasets.pixels import Pixels
-from core.loop import train
+from core.datasets.cache import Pixels
+from core.datasets.samples import Pairs, from_files
+from core.images.classes import IGNORE, Classes
+from core.training.loop import train
 
 CLASSES = Classes.coloured(["a", "b"])
 MAPPING = {3: 0, 300: 1, 0: IGNORE}

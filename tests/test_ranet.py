@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import papers.ranet
 from ci import complexity
-from core.backbones import Backbone
-from core.blocks import AtrousSpatialPyramidPooling
-from core.loop import train
+from core.networks.backbones import Backbone
+from core.networks.blocks import AtrousSpatialPyramidPooling
 from core.recipe import Augmentation, Data
+from core.training.loop import train
 from papers.ranet import evaluate
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.boundaries import boundary_labels

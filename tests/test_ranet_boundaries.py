@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.classes import IGNORE
-from core.datasets import scenes
+from core.datasets.sets import scenes
+from core.images.classes import IGNORE
 from papers.ranet.boundaries import DISTANCE, boundary_labels, shifts
 
 

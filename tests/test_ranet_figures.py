@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from test_ranet import TINY, VARIANTS, drawn
 
-from core import checkpoint
-from core.classes import Classes
-from core.datasets import scenes
-from core.network import About
-from core.recipe import Protocol, to_json
-from core.transforms import to_tensor
+from core.datasets.sets import scenes
+from core.images.classes import Classes
+from core.images.pixels import to_tensor
+from core.networks.network import About
+from core.recipe import Protocol
+from core.training import checkpoint
+from core.values import to_json
 from papers.ranet import figures
 from papers.ranet.model import Architecture, RANet
 from papers.ranet.recipes import DEMO, RECIPES

@@ -13,8 +13,10 @@ import pytest
 from cityscapesscripts.helpers.labels import labels as published_labels
 from PIL import Image
 
-from core.classes import IGNORE
-from core.datasets import Pairs, ade20k, check, cityscapes, coco_stuff10k, pascal_context, read, voc2012
+from core.datasets import Pairs, read
+from core.datasets.samples import refuse_wrong_labels
+from core.datasets.sets import ade20k, cityscapes, coco_stuff10k, pascal_context, voc2012
+from core.images.classes import IGNORE
 
 VALUES = np.array([[0, 1, 2], [7, 11, 19]], dtype=np.uint8)
 
@@ -139,7 +141,7 @@ def test_every_split_is_read_and_passes_its_check(tree: Tree, tmp_path: Path) ->
         assert np.array_equal(np.asarray(pairs.rows[0]["labels"]), VALUES)
         for image, labels in zip(files(pairs, "image"), files(pairs, "labels"), strict=True):
             assert Path(labels).name.startswith(Path(image).stem.removesuffix("_leftImg8bit"))
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
 
 
 @EACH
@@ -147,7 +149,7 @@ def test_a_wrong_value_is_named(tree: Tree, tmp_path: Path) -> None:
     spoilt = tree.write(tmp_path)[0]
     write(spoilt, np.full_like(VALUES, tree.wrong))
     with pytest.raises(ValueError, match=rf"{spoilt.name} holds the value {tree.wrong}; allowed are"):
-        check(read(tree.name, tmp_path, "train"), quiet=True)
+        refuse_wrong_labels(read(tree.name, tmp_path, "train"), quiet=True)
 
 
 @EACH
@@ -231,7 +233,7 @@ def test_cityscapes_prefers_train_ids_where_all_images_have_them(tmp_path: Path)
     write(by_train_id[0], by_id.lookup()[VALUES])
     pairs = read("cityscapes", tmp_path, "train")
     assert all(path.endswith("_gtFine_labelTrainIds.png") for path in files(pairs, "labels"))
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     assert np.array_equal(pairs.lookup()[np.asarray(pairs.rows[1]["labels"])], by_id.lookup()[VALUES])
     by_train_id[0].unlink()
     assert read("cityscapes", tmp_path, "train").mapping == by_id.mapping
@@ -252,7 +254,7 @@ def test_cityscapes_coarse(tmp_path: Path) -> None:
     labels = write_cityscapes(tmp_path, kind="gtCoarse")
     pairs = read("cityscapes", tmp_path, "train_coarse")
     assert sorted(files(pairs, "labels")) == sorted(map(str, labels))
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
 
 
 def test_cityscapes_fine_and_coarse_together(tmp_path: Path) -> None:
@@ -264,7 +266,7 @@ def test_cityscapes_fine_and_coarse_together(tmp_path: Path) -> None:
     pairs = read("cityscapes", tmp_path, "train+coarse")
     assert files(pairs, "labels") == sorted(map(str, fine)) + sorted(map(str, coarse))
     assert pairs.mapping == cityscapes.FROM_IDS
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     with pytest.raises(ValueError, match=r"train_coarse, trainval, train\+coarse, trainval\+coarse, got 'train_fine'"):
         read("cityscapes", tmp_path, "train_fine")
 
@@ -307,7 +309,7 @@ def test_trainaug_is_train_and_sbd_without_val(tmp_path: Path) -> None:
         ("SegmentationClass", "2007_000039.png"),
         ("SegmentationClassAug", "2008_000009.png"),
     ]
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
 
 
 def test_trainaug_follows_its_list(tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_the_test_images_of_voc_have_no_labels(tmp_path: Path) -> None:
     pairs = read("voc2012", tmp_path, "test")
     assert pairs.rows.column_names == ["image"]
     assert len(pairs) == 1
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
@@ -413,7 +415,7 @@ def test_coco_stuff_refuses_maps_that_count_from_id_minus_one(tmp_path: Path) ->
     labels = write_coco(tmp_path)
     write(labels[0], np.full_like(VALUES, 255))
     with pytest.raises(ValueError, match="holds the value 255"):
-        check(read("coco_stuff10k", tmp_path, "train"), quiet=True)
+        refuse_wrong_labels(read("coco_stuff10k", tmp_path, "train"), quiet=True)
 
 
 # ADE20K
@@ -444,7 +446,7 @@ def test_real_voc(samples: Path, tmp_path: Path) -> None:
     for split, count in {"train": 2, "val": 3, "trainval": 5}.items():
         pairs = read("voc2012", folder, split)
         assert len(pairs) == count
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
         labels = pairs.rows[0]["labels"]
         stored = np.array(labels.getpalette()).reshape(-1, 3)
         assert [tuple(colour) for colour in stored[: len(pairs.classes)].tolist()] == list(pairs.classes.palette)
@@ -457,7 +459,7 @@ def test_real_voc(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "SegmentationClassAug").symlink_to(folder / "SegmentationClassAug")
     pairs = read("voc2012", tmp_path, "trainaug")
     assert len(pairs) == 6
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
 
 
 @REAL
@@ -468,7 +470,7 @@ def test_real_pascal_context(samples: Path) -> None:
     for split in ("train", "val"):
         pairs = read("pascal_context", folder / "VOCdevkit", split)
         assert len(pairs) == 2
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
     # SBD labels the motorbike and the person of the same photograph
     index = [Path(path).stem for path in files(read("pascal_context", folder, "train"), "image")].index("2009_000637")
     pairs = read("pascal_context_59", folder, "train")
@@ -491,7 +493,7 @@ def test_real_coco_stuff(samples: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         pairs = read("coco_stuff10k", tmp_path, split)
         assert len(pairs) == 2
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
 
 
 @REAL
@@ -504,6 +506,6 @@ def test_real_ade20k(samples: Path) -> None:
         assert f"{row['Name'].replace(';', ' ')} ".startswith(f"{name} ")
     pairs = read("ade20k", folder, "train")
     assert len(pairs) == 3
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     with pytest.raises(ValueError, match="images/validation"):
         read("ade20k", folder, "val")

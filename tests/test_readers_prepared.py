@@ -19,22 +19,13 @@ import scipy.io
 from PIL import Image
 from tiny import environment
 
-from core.classes import IGNORE
-from core.datasets import (
-    PLANS,
-    ade20k,
-    ade20k_full,
-    check,
-    coco_stuff10k,
-    coco_voc,
-    pascal_context,
-    pascal_context_459,
-    read,
-    voc2012,
-)
-from core.datasets.conversion import MANIFEST, Decoding, Plan, prepare
-from core.datasets.matlab import read_field
-from core.datasets.regions import from_polygon, region, runs
+from core.datasets import PLANS, read
+from core.datasets.prepare import MANIFEST, Decoding, Plan, prepare
+from core.datasets.samples import refuse_wrong_labels
+from core.datasets.sets import ade20k, ade20k_full, coco_stuff10k, coco_voc, pascal_context, pascal_context_459, voc2012
+from core.datasets.sets.matlab import read_field
+from core.datasets.sets.regions import from_polygon, region, runs
+from core.images.classes import IGNORE
 
 HEIGHT, WIDTH = 4, 6
 VALUES = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 5
@@ -218,7 +209,7 @@ def test_prepared_labels_are_what_the_data_set_means(tree: Tree, elsewhere: bool
     for split, count in tree.splits.items():
         pairs = read(tree.name, place, split)
         assert len(pairs) == count
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
     labels = read(tree.name, place, first).rows[0]["labels"]
     assert labels.mode == "L"
     assert np.array_equal(np.asarray(labels), expected)
@@ -230,7 +221,7 @@ def test_data_and_prepared_labels_can_move_together(tmp_path: Path) -> None:
     (tmp_path / "moved").mkdir()
     for name in ("here", "to"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
-    check(read("coco_stuff10k", tmp_path / "moved" / "to", "train"), quiet=True)
+    refuse_wrong_labels(read("coco_stuff10k", tmp_path / "moved" / "to", "train"), quiet=True)
 
 
 def test_trainaug_prefers_the_labels_of_voc(tmp_path: Path) -> None:
@@ -473,7 +464,7 @@ def test_real_sbd(samples: Path, tmp_path: Path) -> None:
     assert prepare(PLANS["voc2012"](samples / "voc2012"), tmp_path, processes=0, quiet=True) == []
     pairs = read("voc2012", tmp_path, "trainaug")
     assert len(pairs) == 6
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     for path in (samples / "voc2012" / "SegmentationClassAug").glob("*.png"):
         made = np.asarray(Image.open(tmp_path / "labels" / path.name))
         assert np.array_equal(made, np.asarray(Image.open(path)))
@@ -486,7 +477,7 @@ def test_real_coco_stuff(samples: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         pairs = read("coco_stuff10k", tmp_path, split)
         assert len(pairs) == 2
-        check(pairs, quiet=True)
+        refuse_wrong_labels(pairs, quiet=True)
     for path in (samples / "cocostuff").glob("stuffthingmaps/*/*.png"):
         made = np.asarray(Image.open(tmp_path / "labels" / path.name))
         assert np.array_equal(made, np.asarray(Image.open(path)) + np.uint8(1))
@@ -499,7 +490,7 @@ def test_real_full_ade20k(samples: Path, tmp_path: Path) -> None:
     assert prepare(PLANS["ade20k"](folder), tmp_path, processes=0, quiet=True) == []
     pairs = read("ade20k", tmp_path, "train")
     assert len(pairs) == 1
-    check(pairs, quiet=True)
+    refuse_wrong_labels(pairs, quiet=True)
     objects = json.loads(next(folder.rglob("*.json")).read_text(encoding="utf-8"))["annotation"]["object"]
     named = {thing["name_ndx"]: thing["name"] for thing in objects}
     mapped = 0

@@ -7,7 +7,8 @@ from typing import Any
 import jaxtyping
 import pytest
 
-from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run, differences, from_json, to_json
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run
+from core.values import differences, from_json, to_json
 from papers.danet.model import Architecture
 from papers.danet.recipes import RECIPES
 
@@ -93,7 +94,7 @@ def test_shapes_are_checked_while_the_tests_run() -> None:
     """The whole suite leans on it: a test run without the hook would check less than it says."""
     import torch
 
-    from core.losses import cross_entropy
+    from core.networks.losses import cross_entropy
 
     assert not jaxtyping.config.jaxtyping_disable
     with pytest.raises(jaxtyping.TypeCheckError):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core import machine
-from core.backbones import NETWORKS, Backbone
+from core.networks.backbones import NETWORKS, Backbone
 from papers.sanet import train as train_command
 from papers.sanet.baselines import DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence
@@ -466,11 +466,11 @@ def test_terms_can_be_switched_off_as_in_table_1(form: str, names: list[str]) ->
 def test_training_takes_the_weights_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def prepare(recipe: Any, run: Any, published: Any, build: Any, objective: Any) -> str:
+    def set_up(recipe: Any, run: Any, published: Any, build: Any, objective: Any) -> str:
         seen.append(objective)
         return "training"
 
-    monkeypatch.setattr(train_command, "prepare", prepare)
+    monkeypatch.setattr(train_command, "set_up", set_up)
     monkeypatch.setattr(train_command, "train", seen.append)
     for words in (["sanet-demo"], ["sanet-demo", "--recipe.architecture.alpha", "0.6"]):
         monkeypatch.setattr(sys, "argv", ["train.py", *words])

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from seeded import noise
 
-from core.backbones import Backbone
 from core.datasets import read
-from core.transforms import to_tensor
+from core.images.pixels import to_tensor
+from core.networks.backbones import Backbone
 from papers.sanet import figures
 from papers.sanet.model import Architecture, SANet
 from papers.sanet.recipes import DEMO

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from core.classes import Classes
-from core.metrics import Score
+from core.images.classes import Classes
 from core.recipe import Recipe
+from core.testing.metrics import Score
 from papers.sanet import evaluate
 from papers.sanet.model import Architecture
 from papers.sanet.recipes import DEMO, RECIPES

@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import pytest
 
-from core.datasets import scenes
-from core.datasets.scenes import CLASSES, GRASS, PALETTE, PAVEMENT, ROAD, VEGETATION
+from core.datasets.sets import scenes
+from core.datasets.sets.scenes import CLASSES, GRASS, PALETTE, PAVEMENT, ROAD, VEGETATION
 
 COUNT = len(CLASSES)
 PROBE = """

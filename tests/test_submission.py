@@ -15,15 +15,16 @@ from accelerate import Accelerator
 from PIL import Image
 from tiny import Tiny, recipe
 
-from core import datasets, submission
+from core import datasets
 from core.command import EvaluationOptions
-from core.datasets import cityscapes, voc2012
-from core.evaluation import count
-from core.metrics import Score
-from core.network import About
+from core.datasets import servers as submission
+from core.datasets.sets import cityscapes, voc2012
+from core.datasets.transforms import TestSamples
+from core.networks.network import About
 from core.recipe import Data, Protocol
-from core.testing import evaluate_checkpoint
-from core.transforms import TestSamples
+from core.testing.evaluation import count
+from core.testing.metrics import Score
+from core.testing.report import evaluate_checkpoint
 
 SIZE = (24, 40)
 NAMES = {

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from core import datasets
-from core.backbones import Backbone
-from core.classes import Classes
 from core.command import EvaluationOptions
-from core.datasets.pairs import Pairs
-from core.network import About
+from core.datasets.samples import Pairs
+from core.images.classes import Classes
+from core.networks.backbones import Backbone
+from core.networks.network import About
 from core.recipe import Protocol
-from core.testing import evaluate_checkpoint
+from core.testing.report import evaluate_checkpoint
 from papers.danet.model import Architecture, DANet
 from papers.danet.recipes import RECIPES
 

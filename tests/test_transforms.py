@@ -9,11 +9,11 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from core.classes import IGNORE
 from core.datasets import read
+from core.datasets.transforms import Collate, Order, TestSamples, TrainingSamples, augment, draw_factor
+from core.images.classes import IGNORE
+from core.images.pixels import Normalisation, round_up, scaled_size
 from core.recipe import Augmentation
-from core.sizes import round_up, scaled_size
-from core.transforms import Collate, Normalisation, Order, TestSamples, TrainingSamples, augment, draw_factor
 
 AUGMENTATION = Augmentation(crop=48, scale=(0.5, 2.0), brightness=0.3)
 

@@ -17,13 +17,15 @@ from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core import checkpoint, datasets
-from core.backbones import Backbone, Features
-from core.datasets import SCENES, Pairs, plain_mapping, scenes
-from core.losses import cross_entropy
-from core.network import Network
-from core.preparation import Training, prepare
+from core import datasets, files
+from core.datasets import SCENES, Pairs, plain_mapping
+from core.datasets.sets import scenes
+from core.networks.backbones import Backbone, Features
+from core.networks.losses import cross_entropy
+from core.networks.network import Network
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run
+from core.training import checkpoint
+from core.training.setup import Training, set_up
 
 IMAGES = {"train": 13, "val": 3, "test": 5}  # 13 = 3 batches of 4 and an image that each epoch leaves out
 NAME = "tiny"
@@ -141,7 +143,7 @@ def begin(
     what = what or recipe()
     chosen = Run(**{"to": to, "workers": 0, "log_every": 1, "save_every": 2, **run})
     with patch.object(datasets, "read", small):
-        return prepare(what, chosen, published or what, build, objective)
+        return set_up(what, chosen, published or what, build, objective)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -153,14 +155,14 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def left(folder: Path) -> dict[str, Any]:
     """Everything that a finished run left behind and that another run of the same recipe must leave behind too."""
     state = checkpoint.load_state(folder / "state.pt")
-    score = checkpoint.read_json(folder / "score.json")
+    score = files.read_json(folder / "score.json")
     for changing in ("date", "training_seconds", "processes"):
         del score[changing]
     return {
         "state": {name: value for name, value in state.items() if name != "seconds"},
         "metrics": metrics(folder),
         "weights": safetensors.torch.load_file(folder / "model.safetensors"),
-        "config": checkpoint.read_json(folder / "config.json"),
+        "config": files.read_json(folder / "config.json"),
         "score": score,
     }
 

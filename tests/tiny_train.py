@@ -16,7 +16,7 @@ from typing import Any
 import tiny
 import torch
 
-from core.loop import train
+from core.training.loop import train
 
 
 def die(_: object = None) -> None:

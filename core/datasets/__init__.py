@@ -7,8 +7,10 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from core.classes import Classes
-from core.datasets import (
+from core.datasets.about import About
+from core.datasets.prepare import Plan
+from core.datasets.samples import Pairs, plain_mapping, refuse_wrong_labels
+from core.datasets.sets import (
     ade20k,
     camvid,
     cityscapes,
@@ -20,9 +22,7 @@ from core.datasets import (
     scenes,
     voc2012,
 )
-from core.datasets.about import About
-from core.datasets.conversion import Plan
-from core.datasets.pairs import Pairs, check, plain_mapping
+from core.images.classes import Classes
 
 HUB, STREAM = "hub:", "stream:"
 
@@ -110,4 +110,4 @@ def splits(name: str, data: Path | None) -> tuple[str, ...]:
     return tuple(ABOUT[name].counts) if name in ABOUT else ("train",)
 
 
-__all__ = ["ABOUT", "HUB", "PLANS", "READERS", "STREAM", "Pairs", "check", "read", "splits"]
+__all__ = ["ABOUT", "HUB", "PLANS", "READERS", "STREAM", "Pairs", "read", "refuse_wrong_labels", "splits"]

@@ -16,10 +16,12 @@ from typing import Annotated, Any
 import tyro
 
 from core import datasets
-from core.command import door
 from core.datasets import bench as benchmark
-from core.datasets import conversion, inspection, publication
+from core.datasets import check as inspection
+from core.datasets import prepare as conversion
+from core.datasets import push as publication
 from core.datasets.about import About
+from core.errors import door
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]

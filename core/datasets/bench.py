@@ -3,7 +3,7 @@
 Three pipelines make the same kind of sample, in turns, so that whatever else the computer does meets all of them:
 
     plain       PIL opens the files, the transforms of torchvision.v2 do the rest: what one would write first
-    here        `core.transforms.TrainingSamples`, which decodes at each look
+    here        `core.datasets.transforms.TrainingSamples`, which decodes at each look
     cached      the same with decoded pixels in a folder (`--run.cache`), which was filled before
 
 and a fourth, the ceiling, hands out one ready sample again and again: what a loader can do at most. All figures are of
@@ -31,13 +31,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from core import machine
-from core.classes import IGNORE
-from core.datasets import SCENES, read, scenes
-from core.datasets.pairs import Pairs, from_files, plain_mapping, stored
-from core.datasets.pixels import Pixels
-from core.recipe import Augmentation, require
-from core.transforms import Collate, Normalisation, Sample, TrainingSamples, augment
+from core import provenance
+from core.datasets import SCENES, read
+from core.datasets.cache import Pixels
+from core.datasets.samples import Pairs, from_files, plain_mapping, stored
+from core.datasets.sets import scenes
+from core.datasets.transforms import Collate, Sample, TrainingSamples, augment
+from core.errors import require
+from core.images.classes import IGNORE
+from core.images.pixels import Normalisation
+from core.recipe import Augmentation
 
 GENERATED = "generated"
 """Scenes of the embedded data set, drawn as large as those of Cityscapes; their PNGs take 2.2 to 2.5 MB, as theirs."""
@@ -250,7 +253,7 @@ def bench(
         [
             f"{images} images of {width} x {height} pixels; short side {base} x {SCALE[0]} to {SCALE[1]}, crop "
             f"{crop}, mirrored, normalised; batches of {BATCH}, {rounds} rounds",
-            f"{machine.processor()}, {machine.today()}, torch {torch.__version__}, Pillow {PIL.__version__}",
+            f"{provenance.processor()}, {provenance.today()}, torch {torch.__version__}, Pillow {PIL.__version__}",
             "",
             *lines,
         ]

@@ -8,7 +8,7 @@ of equal weight: of the fused scores, of the position branch and of the channel 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from core.losses import cross_entropy
+from core.networks.losses import cross_entropy
 from papers.danet.model import Output
 
 DEEP_SUPERVISION = 0.4

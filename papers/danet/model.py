@@ -18,10 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.attention import attention, attention_rows
-from core.backbones import Backbone
-from core.blocks import classifier, convolution
-from core.network import Network
+from core.networks.attention import attention, attention_rows
+from core.networks.backbones import Backbone
+from core.networks.blocks import classifier, convolution
+from core.networks.network import Network
 from core.recipe import refuse_unknown
 
 

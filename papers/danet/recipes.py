@@ -8,7 +8,7 @@ which `python -m hub.convert` turns into ours, so that anyone who has the data c
 
 from dataclasses import replace
 
-from core.backbones import Backbone
+from core.networks.backbones import Backbone
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.danet.model import Architecture
 

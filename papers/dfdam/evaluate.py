@@ -2,8 +2,9 @@
 
 import sys
 
-from core.command import EvaluationOptions, door, parse
-from core.testing import evaluate_checkpoint
+from core.command import EvaluationOptions, parse
+from core.errors import door
+from core.testing.report import evaluate_checkpoint
 from papers.dfdam.model import DFDAM, Architecture
 from papers.dfdam.recipes import DEMO, RECIPES
 

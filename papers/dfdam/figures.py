@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from core.command import door
+from core.errors import door
 from core.figures import open_photo, refuse_missing_weights
-from core.network import Prediction
-from core.transforms import to_tensor
+from core.images.pixels import to_tensor
+from core.networks.network import Prediction
 from papers.dfdam.model import DFDAM
 from papers.dfdam.recipes import DEMO
 

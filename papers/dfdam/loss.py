@@ -9,7 +9,7 @@ y_p is the prediction, y_c the output of the context information, y_s that of th
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from core.losses import cross_entropy
+from core.networks.losses import cross_entropy
 from papers.dfdam.model import Output
 
 LAMBDA_C = 0.4

@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.backbones import Backbone
-from core.blocks import convolution
-from core.network import Network
+from core.networks.backbones import Backbone
+from core.networks.blocks import convolution
+from core.networks.network import Network
 from core.recipe import refuse_unknown
 
 ChannelWeights = Float[Tensor, "b c 1 1"]

@@ -7,7 +7,7 @@ is which.
 
 from dataclasses import replace
 
-from core.backbones import Backbone, BackboneName
+from core.networks.backbones import Backbone, BackboneName
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.dfdam.model import Architecture
 

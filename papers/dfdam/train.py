@@ -2,9 +2,10 @@
 
 import sys
 
-from core.command import TrainingOptions, door, parse
-from core.loop import train
-from core.preparation import prepare
+from core.command import TrainingOptions, parse
+from core.errors import door
+from core.training.loop import train
+from core.training.setup import set_up
 from papers.dfdam.loss import loss
 from papers.dfdam.model import DFDAM, Architecture
 from papers.dfdam.recipes import DEMO, RECIPES
@@ -15,7 +16,7 @@ def main() -> None:
     with door():
         options = parse(TrainingOptions[Architecture], RECIPES, DEMO, sys.argv[1:])
         published = RECIPES[options.recipe.name]
-        training = prepare(options.recipe, options.run, published, DFDAM, loss)
+        training = set_up(options.recipe, options.run, published, DFDAM, loss)
     train(training)
 
 

@@ -19,10 +19,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor, nn
 
-from core.command import door
+from core.errors import door
 from core.figures import Point, open_photo, parse_points, refuse_missing_weights
-from core.network import Prediction
-from core.transforms import to_tensor
+from core.images.pixels import to_tensor
+from core.networks.network import Prediction
 from papers.pdanet.model import LEVELS, DualAttention, PDANet, PositionAttention, PyramidDualAttention
 from papers.pdanet.recipes import DEMO
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from core.losses import cross_entropy
+from core.networks.losses import cross_entropy
 from papers.pdanet.model import Output
 
 DEEP_SUPERVISION = 0.4

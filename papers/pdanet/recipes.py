@@ -8,7 +8,7 @@ and what of it is done otherwise here.
 from dataclasses import replace
 from typing import Literal
 
-from core.backbones import Backbone
+from core.networks.backbones import Backbone
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.pdanet.model import Architecture
 

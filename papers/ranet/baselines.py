@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.attention import attention
-from core.blocks import convolution
+from core.networks.attention import attention
+from core.networks.blocks import convolution
 
 LEVELS = (1, 2, 3, 6)
 """The bins a side of spatial pyramid pooling (Zhao et al., CVPR 2017)."""

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from core.classes import IGNORE
+from core.images.classes import IGNORE
 
 DISTANCE = 2
 """In pixels of the training crop. The authors' tool has 2 at the size of the photograph."""

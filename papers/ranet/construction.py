@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from core.recipe import refuse_unknown, require
+from core.errors import require
+from core.recipe import refuse_unknown
 from papers.ranet import operators
 
 

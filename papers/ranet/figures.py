@@ -23,14 +23,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoint
-from core.command import door
+from core.errors import door
 from core.figures import open_photo
-from core.network import Prediction
-from core.preparation import STATE
-from core.recipe import Protocol, Recipe, from_json
-from core.sizes import scaled_size
-from core.transforms import to_tensor
+from core.images.pixels import scaled_size, to_tensor
+from core.networks.network import Prediction
+from core.recipe import Protocol, Recipe
+from core.training import checkpoint
+from core.training.setup import STATE
+from core.values import from_json
 from papers.ranet.interaction import representatives
 from papers.ranet.model import Architecture, RANet
 from papers.ranet.recipes import DEMO

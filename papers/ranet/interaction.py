@@ -28,7 +28,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from core.recipe import refuse_unknown, require
+from core.errors import require
+from core.recipe import refuse_unknown
 from papers.ranet.construction import Regions
 
 Scope = Literal["region", "global"]

@@ -14,7 +14,7 @@ regions has the first term alone.
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from core.losses import cross_entropy
+from core.networks.losses import cross_entropy
 from papers.ranet.boundaries import boundary_labels
 from papers.ranet.model import Output
 

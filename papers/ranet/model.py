@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from core.backbones import Backbone
-from core.blocks import AtrousSpatialPyramidPooling, classifier, convolution
-from core.network import Network
-from core.recipe import refuse_unknown, require
+from core.errors import require
+from core.networks.backbones import Backbone
+from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
+from core.networks.network import Network
+from core.recipe import refuse_unknown
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import RegionInteraction

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from core.fastest import form_is_fixed, median_seconds
+from core.networks.fastest import form_is_fixed, median_seconds
 from papers.ranet import passes
 
 Pass = Callable[..., Any]

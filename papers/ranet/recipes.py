@@ -8,7 +8,7 @@ several scales.
 
 from dataclasses import replace
 
-from core.backbones import Backbone
+from core.networks.backbones import Backbone
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.ranet.model import Architecture
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.blocks import AtrousSpatialPyramidPooling, classifier, convolution
+from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 
 WIDTH = 256
 """Channels of the pyramid and of the decoder."""

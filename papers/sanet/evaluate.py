@@ -8,8 +8,9 @@ import sys
 
 from accelerate.state import PartialState
 
-from core.command import EvaluationOptions, door, parse
-from core.testing import evaluate_checkpoint
+from core.command import EvaluationOptions, parse
+from core.errors import door
+from core.testing.report import evaluate_checkpoint
 from papers.sanet.model import Architecture, SANet
 from papers.sanet.recipes import DEMO, PASCAL_CONTEXT, RECIPES
 

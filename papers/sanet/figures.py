@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from core.command import door
+from core.errors import door
 from core.figures import Point, open_photo, parse_points, refuse_missing_weights
-from core.network import Prediction
-from core.transforms import to_tensor
+from core.images.pixels import to_tensor
+from core.networks.network import Prediction
 from papers.sanet.model import SANet, SqueezeAndAttention
 from papers.sanet.recipes import DEMO
 

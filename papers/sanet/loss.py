@@ -13,8 +13,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from core.classes import IGNORE
-from core.losses import cross_entropy
+from core.images.classes import IGNORE
+from core.networks.losses import cross_entropy
 from papers.sanet.model import Output
 
 ALPHA = 0.2

@@ -24,10 +24,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.backbones import Backbone
-from core.blocks import classifier
-from core.network import Network
-from core.recipe import refuse_unknown, require
+from core.errors import require
+from core.networks.backbones import Backbone
+from core.networks.blocks import classifier
+from core.networks.network import Network
+from core.recipe import refuse_unknown
 from papers.sanet.baselines import DeepLabV3Plus
 
 GROUPS = 2

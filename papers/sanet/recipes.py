@@ -9,7 +9,7 @@ the augmented training images, and both halves of VOC itself.
 
 from dataclasses import replace
 
-from core.backbones import Backbone
+from core.networks.backbones import Backbone
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.sanet.model import Architecture
 

@@ -3,9 +3,10 @@
 import sys
 from functools import partial
 
-from core.command import TrainingOptions, door, parse
-from core.loop import train
-from core.preparation import prepare
+from core.command import TrainingOptions, parse
+from core.errors import door
+from core.training.loop import train
+from core.training.setup import set_up
 from papers.sanet.loss import loss
 from papers.sanet.model import Architecture, SANet
 from papers.sanet.recipes import DEMO, RECIPES
@@ -18,7 +19,7 @@ def main() -> None:
         published = RECIPES[options.recipe.name]
         architecture = options.recipe.architecture
         objective = partial(loss, alpha=architecture.alpha, beta=architecture.beta)  # the weights of Eq. (6)
-        training = prepare(options.recipe, options.run, published, SANet, objective)
+        training = set_up(options.recipe, options.run, published, SANet, objective)
     train(training)
 
 

@@ -1,0 +1,248 @@
+"""What the official servers take: predictions as files, and the check of a folder before it is uploaded.
+
+evaluate.py RECIPE --submit DIR                             writes the files of the recipe's test split, and checks them
+python -m core.datasets.servers NAME DIR --data DATA [SPLIT]      checks a folder alone
+
+| data set   | files in DIR                                                  | pixels                                  |
+|------------|---------------------------------------------------------------|-----------------------------------------|
+| cityscapes | CITY_SEQUENCE_FRAME_labelIds.png                              | ids of the 19 evaluated classes, grey   |
+| voc2012    | results/VOC2012/Segmentation/comp6_{test,val}_cls/NAME.png    | 0 to 20, with the palette of VOC        |
+| ade20k     | NAME.png, e.g. ADE_test_00000001.png                          | 1 to 150, grey; 0 would be "other"      |
+
+All have 8 bits and the size of their image. Sources: `getPrediction` of cityscapesscripts'
+evalPixelLevelSemanticLabeling, which finds a prediction by CITY_SEQUENCE_FRAME*.png; section "Segmentation" of the
+development kit of VOC 2012 (comp6 is the competition for networks that saw other data too, comp5 the one for VOC
+alone); the README of github.com/CSAILVision/sceneparsing.
+"""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from jaxtyping import Integer
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from core import datasets
+from core.datasets import Pairs
+from core.datasets.samples import stored
+from core.datasets.sets import ade20k, cityscapes, voc2012
+from core.errors import door, require
+
+TEST = "test"
+"""The split whose labels only the servers have."""
+
+SHOWN = 5
+"""How many wrong files an error names."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What an evaluation server takes: one PNG for each image.
+
+    Attributes:
+        home: its address.
+        values: the value that is written for each label.
+        folder: where in a submission the files lie, with `{split}`.
+        cut: the end of an image's name (without .jpg or .png) that its file does without.
+        ending: what stands there instead.
+        palette: whether the files carry the colours of VOC.
+        pack: the command that makes the archive to upload.
+    """
+
+    home: str
+    values: tuple[int, ...]
+    folder: str = "."
+    cut: str = ""
+    ending: str = ""
+    palette: bool = False
+    pack: str = "zip -r ../submission.zip ."
+
+    def file(self, image: Path, split: str) -> Path:
+        """The file for an image, relative to the submission."""
+        return Path(self.folder.format(split=split)) / f"{image.stem.removesuffix(self.cut)}{self.ending}.png"
+
+
+SERVERS = {
+    "cityscapes": Server(
+        "cityscapes-dataset.com/submit",
+        tuple(identity for _, identity, _ in cityscapes.PUBLISHED),
+        cut="_leftImg8bit",
+        ending="_labelIds",
+    ),
+    "voc2012": Server(
+        "host.robots.ox.ac.uk:8080",
+        tuple(range(len(voc2012.CLASSES))),
+        folder="results/VOC2012/Segmentation/comp6_{split}_cls",
+        palette=True,
+        pack="tar -czf ../results.tgz results",
+    ),
+    "ade20k": Server("sceneparsing.csail.mit.edu", tuple(range(1, len(ade20k.CLASSES) + 1))),
+}
+"""The data sets that have a server, by name."""
+
+PALETTE = [part for colour in voc2012.palette(256) for part in colour]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A folder for a server: which file belongs to which image, and the size of each."""
+
+    server: Server
+    folder: Path
+    files: tuple[Path, ...]
+    images: tuple[Path, ...]
+
+    def write(self, index: int, prediction: Integer[Tensor, "h w"]) -> None:
+        """Write the prediction of an image, labels at its own size."""
+        values = np.array(self.server.values, dtype=np.uint8)[prediction.cpu().numpy()]
+        picture = Image.fromarray(values)
+        if self.server.palette:
+            picture.putpalette(PALETTE)
+        path = self.folder / self.files[index]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+
+    def check(self, quiet: bool = False) -> None:
+        """Look at every file as the server will: names, number, format, mode, palette, size and values.
+
+        Raises:
+            ValueError: with the first few files that are wrong, and what is wrong with them.
+        """
+        require(self.folder.is_dir(), f"there is no folder {self.folder}; evaluate.py --submit {self.folder} makes it")
+        present = {path.relative_to(self.folder) for path in self.folder.rglob("*") if not path.is_dir()}
+        wrong = [f"{path} is missing" for path in sorted(set(self.files) - present)]
+        wrong += [f"{path} does not belong there" for path in sorted(present - set(self.files))]
+        known = [(path, image) for path, image in zip(self.files, self.images, strict=True) if path in present]
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(lambda pair: self._problem(*pair), known)
+            bar = tqdm(found, "checking the submission", len(known), unit="file", disable=quiet or None, leave=False)
+            wrong += [problem for problem in bar if problem]
+        if wrong:
+            more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+            raise ValueError(
+                f"{self.folder} would be refused by {self.server.home}: {'; '.join(wrong[:SHOWN])}{more}. "
+                "Write it anew into an empty folder with evaluate.py --submit"
+            )
+
+    def _problem(self, path: Path, image: Path) -> str:
+        """What is wrong with a file; nothing if it is right."""
+        try:
+            with Image.open(self.folder / path) as opened, Image.open(image) as seen:
+                values, size = np.asarray(opened), seen.size
+        except (OSError, SyntaxError) as error:
+            return f"{path} can't be read as an image ({error})"
+        mode = "P" if self.server.palette else "L"
+        if opened.format != "PNG" or opened.mode != mode:
+            return f"{path} is a {opened.format} of mode {opened.mode}, not a PNG of mode {mode} (8 bits, one channel)"
+        if opened.size != size:
+            return f"{path} is {opened.width} x {opened.height} pixels, but its image is {size[0]} x {size[1]}"
+        others = np.setdiff1d(values, self.server.values)
+        if others.size:
+            return f"{path} holds the value {', '.join(map(str, others[:SHOWN]))}, which is no class"
+        used = 3 * (int(values.max()) + 1)
+        if self.server.palette and (opened.getpalette() or [])[:used] != PALETTE[:used]:
+            return f"{path} has other colours than the palette of VOC"
+        return ""
+
+
+def server_of(name: str) -> Server:
+    """The server of a data set.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    require(
+        name in SERVERS,
+        f"no server takes predictions of {name!r}; there is one for {', '.join(SERVERS)}: leave out --submit",
+    )
+    return SERVERS[name]
+
+
+def without_labels(name: str, split: str, pairs: Pairs) -> bool:
+    """Whether only a server knows the labels of a split; Cityscapes has files there, but all of them are ignored."""
+    return "labels" not in pairs.rows.column_names or (name in SERVERS and split == TEST)
+
+
+def plan(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
+    """What a submission consists of.
+
+    Args:
+        name: the data set.
+        split: one of its splits; of `test`, all images must be there.
+        pairs: the images of the split.
+        folder: where the files are or will be.
+
+    Raises:
+        ValueError: if no server takes it, images are missing, or the data set does not lie in files of its own names.
+    """
+    server = server_of(name)
+    counts = datasets.ABOUT[name].counts.get(split, ())
+    require(
+        split != TEST or len(pairs) in counts,
+        f"{server.home} wants {' or '.join(map(str, counts))} predictions, but there are {len(pairs)} images; complete "
+        f"the data set: {datasets.ABOUT[name].source}",
+    )
+    images = tuple(_paths(pairs))
+    files = tuple(server.file(image, split) for image in images)
+    require(len(set(files)) == len(files), f"several images of {name!r}, {split}, have one name; their files would too")
+    return Submission(server, folder, files, images)
+
+
+def _paths(pairs: Pairs) -> Iterator[Path]:
+    for row in stored(pairs.rows.select_columns(["image"])):
+        path = row["image"]["path"]
+        require(path is not None, "the names of a submission are those of the image files, but the images have none")
+        yield Path(path)
+
+
+def refuse_used(folder: Path) -> None:
+    """Refuse a folder for a new submission that already holds something.
+
+    Raises:
+        ValueError: if it does, or is a file.
+    """
+    require(
+        not folder.exists() or (folder.is_dir() and not any(folder.iterdir())),
+        f"--submit {folder} is not an empty folder; a server refuses what does not belong there: pass another",
+    )
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Check a folder before it is uploaded to an evaluation server."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="cityscapes, voc2012 or ade20k")]
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the submission")]
+    data: Annotated[Path, tyro.conf.arg(help="folder of the data set: names and sizes are those of its images")]
+    split: Annotated[str, tyro.conf.Positional] = TEST
+
+
+def main(arguments: list[str]) -> None:
+    """Check what the command line names, and say that it is ready or what is wrong."""
+    options = tyro.cli(CheckOptions, prog="python -m core.datasets.servers", args=arguments)
+    with door():
+        server_of(options.name)
+        pairs = datasets.read(options.name, options.data, options.split)
+        submission = plan(options.name, options.split, pairs, options.folder)
+        submission.check()
+        sys.stdout.write(f"{ready(submission)}\n")
+
+
+def ready(submission: Submission) -> str:
+    """What to do with a submission that is right."""
+    server = submission.server
+    return (
+        f"ready: {submission.folder} holds {len(submission.files)} predictions; pack them by "
+        f"`cd {submission.folder} && {server.pack}` and upload the archive to {server.home}"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,42 @@
+"""Pictures to look at: labels in colour, labels over a photograph, contact sheets, training curves.
+
+Images are numpy arrays, uint8 h w 3 (RGB); labels are integers h w, on any device, 255 ignored.
+"""
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from PIL import Image
+from torch import Tensor
+
+from core.images.classes import IGNORE, Classes
+
+Labels = Integer[Tensor, "h w"] | Integer[np.ndarray, "h w"]
+Pixels = UInt8[np.ndarray, "h w 3"]
+
+
+def colourise(labels: Labels, classes: Classes) -> Pixels:
+    """Paint every pixel in the colour of its class; ignored pixels are black.
+
+    Raises:
+        ValueError: if a label is neither a class nor 255.
+    """
+    values = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+    wrong = values[((values < 0) | (values >= len(classes))) & (values != IGNORE)]
+    if wrong.size:
+        raise ValueError(f"labels must be 0 to {len(classes) - 1}, or {IGNORE} to be ignored, got {int(wrong[0])}")
+    colours = np.zeros((IGNORE + 1, 3), dtype=np.uint8)
+    colours[: len(classes)] = classes.palette
+    return colours[values]
+
+
+def overlay(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.5) -> Image.Image:
+    """Lay the colours of the labels over an image; 0 shows the image only, 1 the colours only.
+
+    Raises:
+        ValueError: if the sizes differ, the opacity is not from 0 to 1, or a label is neither a class nor 255.
+    """
+    if tuple(image.shape[:2]) != tuple(labels.shape):
+        raise ValueError(f"image and labels must have one size, got {image.shape[:2]} and {tuple(labels.shape)}")
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must be from 0 (the image only) to 1 (the colours only), got {opacity}")
+    return Image.blend(Image.fromarray(image), Image.fromarray(colourise(labels, classes)), opacity)

@@ -1,0 +1,55 @@
+"""Pixels as a network takes them: RGB tensors, their normalisation, and the size of a scaled image."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from core.recipe import Edge
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of red, green and blue in [0, 1] that the backbone's weights expect."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __call__(self, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+        """Bring an 8-bit image to mean 0 and deviation 1, in float32."""
+        mean = torch.tensor(self.mean).view(3, 1, 1) * 255
+        std = torch.tensor(self.std).view(3, 1, 1) * 255
+        return image.as_subclass(Tensor).to(torch.float32, copy=True).sub_(mean).div_(std)
+
+
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Turn any PIL image into an 8-bit RGB tensor."""
+    return rearrange(torch.from_numpy(np.array(image.convert("RGB"))), "h w c -> c h w").contiguous()
+
+
+def scaled_size(
+    height: int, width: int, edge: Edge, base: int | None, scale: float, limit: int | None = None
+) -> tuple[int, int]:
+    """Height and width in pixels of an image whose short or long edge is brought to `base` times `scale`.
+
+    `base` None means its own edge. The other side stays in proportion; both are rounded to the nearest pixel, halves
+    up, and are at least 1. If the longest side would exceed `limit`, it is brought to `limit` instead.
+    """
+    own = (min if edge == "short" else max)(height, width)
+    length = _nearest(scale * (base or own))
+    size = _nearest(height * length / own), _nearest(width * length / own)
+    return size if limit is None or max(size) <= limit else scaled_size(height, width, "long", limit, 1.0)
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is at least `length`, both in pixels."""
+    return -(-length // multiple) * multiple
+
+
+def _nearest(length: float) -> int:
+    return max(math.floor(length + 0.5), 1)

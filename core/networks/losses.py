@@ -1,0 +1,17 @@
+"""Loss terms that papers share."""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from core.images.classes import IGNORE
+
+
+def cross_entropy(scores: Float[Tensor, "b k h w"], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy over the pixels that are not ignored, in float32; 0 where every pixel is ignored.
+
+    Each process averages over its own pixels, as everywhere in this field: with ignored pixels, the mean over
+    processes is not exactly the mean over the whole batch.
+    """
+    total = functional.cross_entropy(scores.float(), labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)

@@ -1,0 +1,297 @@
+"""What the five networks share and no more: loading and saving, and the prediction for one picture."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import safetensors.torch
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from core import errors, files
+from core.images import pictures
+from core.images.classes import IGNORE, Classes
+from core.images.pixels import Normalisation, to_tensor
+from core.networks import backbones, fingerprint, repository, weights
+from core.networks.backbones import Backbone, Features
+from core.networks.inference import infer
+from core.recipe import Protocol
+from core.values import from_json, to_json
+
+Kind = TypeVar("Kind", bound="Network")
+
+CARD = """---
+{{ card_data }}
+---
+
+A {{ network }} for semantic segmentation. With the source tree of this network installed:
+
+```python
+from {{ module }} import {{ network }}
+
+network = {{ network }}.from_pretrained("FOLDER_OR_REPOSITORY")
+network.predict("photo.jpg").overlay().save("overlay.png")
+```
+
+`config.json` holds the architecture, the classes, the recipe it was trained by and what was changed in it.
+"""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a trained checkpoint says of itself, beside its architecture: it stands in `config.json`.
+
+    `recipe` is the recipe as JSON, `changed` maps each field that differs from the published recipe to the pair
+    (published, used), `commit` is the source tree's.
+    """
+
+    classes: Classes
+    protocol: Protocol
+    recipe: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)
+    commit: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image of h x w pixels.
+
+    `labels` holds a class for each pixel; `scores` are the merged scores of the protocol, probabilities if it merges
+    by softmax.
+    """
+
+    labels: UInt8[Tensor, "h w"]
+    scores: Float[Tensor, "k h w"]
+    image: Image.Image
+    classes: Classes
+
+    @property
+    def probabilities(self) -> Float[Tensor, "k h w"]:
+        """How sure the network is of each class; they sum to 1 at every pixel. Large: computed when asked for."""
+        return (self.scores / self.scores.sum(dim=0, keepdim=True)).float()
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """The image with its labels laid over it in colours."""
+        return pictures.overlay(np.asarray(self.image), self.labels, self.classes, opacity)
+
+
+class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["semantic-segmentation"]):
+    """A segmentation network: a backbone and what its paper puts on top.
+
+    Its `forward` maps an image `b 3 h w`, normalised by `normalisation`, to a NamedTuple whose `.scores` is
+    `b k h w` at input size. `align_corners` says how scores are enlarged. `about` is set once it is trained.
+
+    `save_pretrained`, `push_to_hub` and `from_pretrained` are huggingface_hub's. A saved network is `config.json`,
+    `model.safetensors` and `fingerprint.json`.
+    """
+
+    backbone: Features
+    architecture: Any
+    _hub_mixin_config: dict[str, Any] | None
+    num_classes: int
+    align_corners: bool
+    normalisation: Normalisation
+
+    def __init__(self, num_classes: int, backbone: Backbone, align_corners: bool) -> None:
+        super().__init__()
+        if not 1 <= num_classes <= IGNORE:
+            raise ValueError(
+                f"{type(self).__name__} needs num_classes of at least 1 and at most {IGNORE}, got {num_classes}"
+            )
+        self.num_classes = num_classes
+        self.align_corners = align_corners
+        self.normalisation = Normalisation(*backbones.normalisation(backbone))
+        self.backbone = backbones.build(backbone)
+
+    @property
+    def about(self) -> About | None:
+        """What a trained checkpoint says of itself; None for a network that was only built."""
+        stored = (self._hub_mixin_config or {}).get("about")
+        return from_json(About, stored) if stored else None
+
+    @about.setter
+    def about(self, about: About) -> None:
+        self._hub_mixin_config = {**(self._hub_mixin_config or {}), "about": to_json(about)}
+
+    @property
+    def classes(self) -> Classes:
+        """The classes it was trained for; numbered ones for a network that was only built."""
+        about = self.about
+        return about.classes if about else Classes.coloured([f"class {k}" for k in range(self.num_classes)])
+
+    def predict(
+        self, image: Image.Image | str | Path | UInt8[Tensor, "3 h w"], protocol: Protocol | None = None
+    ) -> Prediction:
+        """Segment one picture, of any size and aspect.
+
+        Args:
+            image: a PIL image, a path, or an 8-bit RGB tensor. A photograph is turned as its camera says.
+            protocol: how to test it; None takes the checkpoint's own, or the whole image at once.
+
+        Raises:
+            ValueError: if a tensor is not 8-bit RGB.
+            OSError: if a file can't be read as an image.
+        """
+        pixels = _pixels(image)
+        about = self.about
+        protocol = protocol or (about.protocol if about else Protocol())
+        training = self.training
+        self.eval()
+        try:
+            scores = infer(self, self.normalisation(pixels).to(next(self.parameters())), protocol).cpu()
+        finally:
+            self.train(training)
+        shown = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        return Prediction(scores.argmax(0).to(torch.uint8), scores, shown, self.classes)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The README.md that is saved beside the weights."""
+        kwargs = {"network": type(self).__name__, "module": type(self).__module__, **kwargs}
+        return super().generate_model_card(*args, **kwargs)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls: type[Kind],
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        verify: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        num_classes: int | None = None,
+        map_location: str = "cpu",
+    ) -> Kind:
+        """Load a network from a folder or from the Hub: strictly, from safetensors only, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder that holds a saved network, or org/name on the Hub.
+            revision: a branch, tag or commit on the Hub; a commit pins the weights, and then a warm cache asks nobody.
+            verify: compare what it computes with the fingerprint that was saved with it.
+            token: of the Hub, for a private repository; None takes the one of `hf auth login`.
+            cache_dir: of the Hub's files; None takes the usual one.
+            local_files_only: ask nobody and take what the cache has, as HF_HUB_OFFLINE=1 does everywhere.
+            force_download: fetch the files anew.
+            num_classes: another number than the checkpoint's leaves its classifiers out, which are then random and
+                warned of by name; `about` is None.
+            map_location: the device to read the weights to.
+
+        Raises:
+            ValueError: in a sentence, if there is no such checkpoint, or it is damaged, of another network, does not
+                fit its own configuration, or does not compute what its fingerprint says.
+            OSError: if the Hub can't be reached and its cache does not hold the files.
+        """
+        where = str(pretrained_model_name_or_path)
+        files = [repository.CONFIG, repository.WEIGHTS] + ([repository.FINGERPRINT] if verify else [])
+        folder = repository.fetch(where, files, revision, token, cache_dir, local_files_only, force_download)
+        (name,) = repository.read_config(folder)["architectures"]
+        kinds = [kind.__name__ for kind in cls.__mro__ if issubclass(kind, Network) and kind is not Network]
+        if name not in kinds:  # what is derived from a network has its weights
+            raise ValueError(
+                f"{where} holds a network of the class {name}, not {cls.__name__}; hub.from_pretrained finds it"
+            )
+        chosen: dict[str, Any] = {"map_location": map_location}
+        if num_classes is not None:
+            chosen["num_classes"] = num_classes
+        network = super().from_pretrained(folder, **chosen)
+        if verify:
+            fingerprint.check(network, network.normalisation, folder / repository.FINGERPRINT, where)
+        return network
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights and their fingerprint, and settle what the mixin then writes as `config.json`."""
+        super()._save_pretrained(save_directory)
+        files.write_json(save_directory / repository.FINGERPRINT, fingerprint.take(self, self.normalisation))
+        self._hub_mixin_config = {
+            **(self._hub_mixin_config or {}),
+            "architectures": [type(self).__name__],
+            "normalisation": to_json(self.normalisation),
+        }
+
+    @classmethod
+    def _decode_arg(cls, expected_type: Any, value: Any) -> Any:
+        """Rebuild nested frozen values, where the mixin itself goes one level deep and lets unknown fields pass."""
+        return from_json(expected_type, value) if is_dataclass(expected_type) else value  # type: ignore[arg-type]
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls: type[Kind],
+        *,
+        model_id: str,
+        config: dict[str, Any],
+        num_classes: int,
+        architecture: Any,
+        map_location: str,
+        **access: Any,  # nothing is left to fetch
+    ) -> Kind:
+        """Load strictly: the mixin's own default leaves random weights in silence where keys differ.
+
+        Names and shapes are compared first, with a network that occupies no memory.
+        """
+        path = Path(model_id, repository.WEIGHTS)
+        make = cast(Callable[[int, Any], Kind], cls)
+        with torch.device("meta"):
+            expected = weights.shapes(make(config["num_classes"], architecture).state_dict())
+        fits = f"{path} does not fit the {cls.__name__} of its {repository.CONFIG}"
+        weights.refuse_misfits(fits, expected, weights.read_shapes(path))
+        about = from_json(About, config["about"]) if config.get("about") else None
+        if about is not None and len(about.classes) != config["num_classes"]:
+            raise ValueError(f"{model_id} names {len(about.classes)} classes for {config['num_classes']} scores")
+
+        network = make(num_classes, architecture)
+        dropped = load_matching(network, safetensors.torch.load_file(path, device=map_location))
+        network.normalisation = from_json(Normalisation, config["normalisation"])
+        if dropped:
+            warnings.warn(
+                f"{model_id} is for {config['num_classes']} classes, not {num_classes}: its classifiers are left out "
+                f"and stay random ({errors.listed(dropped)})",
+                stacklevel=4,
+            )
+        elif about is not None:
+            network.about = about
+        return network.to(map_location).eval()
+
+
+def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Load weights, in place; classifiers of another number of classes are left out, by name, and stay as they are.
+
+    Returns:
+        The names that were left out; empty if the number of classes is the network's.
+
+    Raises:
+        ValueError: if anything else is missing, unexpected or of another shape; all of it is listed.
+    """
+    make = cast(Callable[[int, Any], Network], type(network))
+    expected, given = weights.shapes(network.state_dict()), weights.shapes(state)
+    with torch.device("meta"):
+        other = weights.shapes(make(network.num_classes % IGNORE + 1, network.architecture).state_dict())
+    classifiers = [name for name in expected if other[name] != expected[name]]
+    foreign = all(name in given and given[name] != expected[name] for name in classifiers)
+    dropped = tuple(classifiers) if foreign else ()
+    kept = {name: value for name, value in state.items() if name not in dropped}
+    wanted = {name: shape for name, shape in expected.items() if name not in dropped}
+    weights.refuse_misfits(f"the weights do not fit the {type(network).__name__}", wanted, weights.shapes(kept))
+    network.load_state_dict(kept, strict=not dropped)
+    return dropped
+
+
+def _pixels(image: Image.Image | str | Path | Tensor) -> UInt8[Tensor, "3 h w"]:
+    """An image of any kind as an 8-bit RGB tensor on the CPU."""
+    if isinstance(image, Tensor):
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
+            raise ValueError(
+                f"predict takes an 8-bit RGB tensor of size 3 h w (torch.uint8, 0 to 255), got {image.dtype} of size "
+                f"{tuple(image.shape)}"
+            )
+        return image.cpu()
+    if isinstance(image, Image.Image):
+        return to_tensor(ImageOps.exif_transpose(image))
+    with Image.open(image) as opened:
+        return to_tensor(ImageOps.exif_transpose(opened))

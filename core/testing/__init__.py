@@ -1,0 +1,1 @@
+"""Testing: a protocol over a data set, and the numbers that papers print."""

@@ -1,0 +1,110 @@
+"""A protocol over a data set, over all processes: every image exactly once, one score.
+
+Each process takes every n-th image at its own size, and counts pixels in int64 on its device; the counts are added
+once at the end. A prepared data loader would repeat images until all processes have equally many.
+"""
+
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from core.images.classes import Classes
+from core.networks.inference import infer
+from core.recipe import Protocol
+from core.testing.metrics import Score, confusion
+
+
+@typing.runtime_checkable
+class Samples(typing.Protocol):
+    """A map-style data set: pairs of an image (3 h w, normalised) and its labels (h w, 255 ignored), of any sizes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
+
+
+def evaluate(
+    network: nn.Module,
+    samples: Samples,
+    protocol: Protocol,
+    classes: Classes,
+    accelerator: Accelerator,
+    workers: int = 0,
+    title: str = "test",
+) -> Score:
+    """Test the network on every sample, and return the same score on all processes; see `count`.
+
+    Raises:
+        ValueError: as `count`, or if no pixel counts.
+    """
+    return Score(classes, count(network, samples, protocol, len(classes), accelerator, workers, title))
+
+
+def count(
+    network: nn.Module,
+    samples: Samples,
+    protocol: Protocol,
+    num_classes: int,
+    accelerator: Accelerator,
+    workers: int = 0,
+    title: str = "test",
+    keep: Callable[[int, Tensor], None] | None = None,
+) -> Int64[Tensor, "k k"]:
+    """Test the network on every sample; return the counts of `core.testing.metrics.confusion`, equal on all processes.
+
+    All processes must call this together. `network` is on `accelerator.device`, prepared or not; it is put into
+    evaluation mode, and each of its modules back into its own mode at the end, also after an error. No global random
+    number is drawn, so training goes on as if nothing had happened. `workers` processes load images ahead; `title`
+    names the progress bar, which only the main process shows, and only on a terminal. `keep` is given the number of
+    each sample of this process and its prediction, h w.
+
+    Raises:
+        ValueError: if there are no samples, or a sample has labels of another size or out of range.
+    """
+    number = len(samples)
+    if not number:
+        raise ValueError(f"the data set for {title!r} has no images; check its folder and the name of its split")
+    mine = range(accelerator.process_index, number, accelerator.num_processes)
+    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        Subset(typing.cast("Dataset[tuple[Tensor, Tensor]]", samples), mine),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=accelerator.device.type == "cuda",
+        generator=torch.Generator(),  # its own: the loader would draw a seed from the global one
+    )
+    counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=accelerator.device)
+    # Without its DistributedDataParallel, a network does not wait for processes that have fewer images.
+    bare = accelerator.unwrap_model(network)
+    hidden = None if accelerator.is_main_process else True  # None: hidden where there is no terminal
+    with _evaluating(bare), tqdm(total=number, desc=title, unit=" images", disable=hidden) as bar:
+        for index, (image, labels) in zip(mine, loader, strict=True):
+            with accelerator.autocast():
+                scores = infer(bare, image.to(accelerator.device, non_blocking=True), protocol)
+            prediction = scores.argmax(dim=0)
+            if keep is not None:
+                keep(index, prediction)
+            try:
+                counts += confusion(labels.to(accelerator.device), prediction, num_classes)
+            except ValueError as error:
+                raise ValueError(f"sample {index} of the data set for {title!r}: {error}") from error
+            bar.update(min(accelerator.num_processes, number - bar.n))
+    return accelerator.reduce(counts, "sum").cpu()
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while; modules that were frozen before are frozen after."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,70 @@
+"""What a run leaves on disk beside its weights: its state and its metrics."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.files import written_aside
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values as one file."""
+    with written_aside(path) as aside:
+        torch.save(dict(state), aside)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, on the CPU; nothing in it is executed.
+
+    Raises:
+        ValueError: if the file is damaged or not of this kind.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch names no kinds, and its own text advises to execute what the file holds
+        raise ValueError(
+            f"{path} can't be read: it is damaged, or holds more than tensors and plain values, which is not executed; "
+            "remove it to begin anew, or fetch it again"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{path} can't be read: it holds a {type(state).__name__}, not a dict; remove it to begin anew"
+        )
+    return state
+
+
+class Metrics:
+    """The lines of `metrics.jsonl`; those after the step from which a run goes on, and its test, are dropped.
+
+    Only one process should be `writing`; in the others this does nothing.
+    """
+
+    def __init__(self, path: Path, step: int, writing: bool = True) -> None:
+        self.path, self.writing, self.lines = path, writing, list[dict[str, Any]]()
+        if not writing:
+            return
+        self.lines = [line for line in _whole_lines(path) if line["step"] <= step and "test" not in line]
+        with written_aside(path) as aside:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
+
+    def add(self, **line: Any) -> None:
+        """Append a line, if this process is the one that writes."""
+        if not self.writing:
+            return
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines that were written whole: a kill may have cut the last one."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

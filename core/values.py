@@ -1,0 +1,57 @@
+"""Frozen values as JSON and back, and what differs between two of them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import cattrs
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+_converter.register_unstructure_hook(Path, str)
+
+
+_converter.register_structure_hook(Path, lambda value, _: Path(value))
+
+
+Kind = TypeVar("Kind")
+
+
+def to_json(value: Any) -> Any:
+    """Turn a frozen value into what `json.dumps` takes; tuples become lists."""
+    return _lists(_converter.unstructure(value))
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
+    """Rebuild a frozen value of the given kind from what `to_json` gave.
+
+    Raises:
+        ValueError: naming each field that is missing, unknown or of a wrong type.
+    """
+    try:
+        return _converter.structure(value, cast(type[Kind], kind))
+    except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
+
+
+def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:
+    """What differs between two values of one kind: dotted field name -> (published, used), both as JSON."""
+    old, new = _leaves(to_json(published)), _leaves(to_json(used))
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        name: leaf
+        for key, item in value.items()
+        for name, leaf in _leaves(item, f"{prefix}.{key}" if prefix else key).items()
+    }
