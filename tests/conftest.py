@@ -1,10 +1,27 @@
-"""What the tests share."""
+"""What the tests share: they compute on the CPU, but for those that are marked `cuda`."""
 
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
 import torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test means the CPU unless it says otherwise, and so do the processes that it starts."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The blockwise attention against the usual form (product, softmax, product) that stores every weight."""
 
-import inspect
 import io
 from collections.abc import Callable, Iterator
 
@@ -9,13 +8,23 @@ import pytest
 import torch
 from largest_tensor import LargestTensor
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.export import Dim
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.checkpoint import checkpoint
 
-from ci.attention_benchmark import growth_in_new_process
+from ci.bench.attention import growth_in_new_process
 from core.networks import attention as module
-from core.networks.attention import FORMS, attention, attention_rows, direct, padded, split
+from core.networks.attention import (
+    Form,
+    Name,
+    attention,
+    attention_rows,
+    forced,
+    rule,
+    split,
+    stream,
+    table,
+)
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -61,7 +70,7 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 8 rows, so that small inputs take several, the last of them incomplete."""
-    monkeypatch.setattr(module, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(module, "CPU_ROWS", 8)
 
 
 @pytest.fixture
@@ -71,12 +80,6 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
-
-
-@pytest.fixture
-def no_choice_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty record of fastest forms."""
-    monkeypatch.setattr(module, "_fastest_forms", {})
 
 
 # The same numbers as the usual form
@@ -92,17 +95,18 @@ def test_output_and_gradients_equal_the_usual_form(small_blocks: None, n: int, m
 
 def test_blocks_of_the_real_size_equal_the_usual_form() -> None:
     arguments = inputs(n=600, m=530, d=8, c=12)
-    assert len(list(module._blocks(600, 530))) == 3
+    assert len(list(module._blocks(600, 530, module.CPU_ROWS, module.CPU_ENTRIES))) == 3
     assert_equal(output_and_gradients(attention, arguments), output_and_gradients(usual, arguments), 1e-10)
 
 
 def test_blocks_cover_every_row_once_within_their_limits() -> None:
-    assert [(b.start, b.stop) for b in module._blocks(600, 10)] == [(0, 256), (256, 512), (512, 600)]
-    wide = list(module._blocks(1000, 2**15))
+    limits = module.CPU_ROWS, module.CPU_ENTRIES
+    assert [(b.start, b.stop) for b in module._blocks(600, 10, *limits)] == [(0, 256), (256, 512), (512, 600)]
+    wide = list(module._blocks(1000, 2**15, *limits))
     assert [row for b in wide for row in range(b.start, b.stop)] == list(range(1000))
-    assert max(b.stop - b.start for b in wide) * 2**15 == module.BLOCK_ENTRIES
-    assert len(list(module._blocks(3, 2**30))) == 3
-    assert list(module._blocks(0, 5)) == []
+    assert max(b.stop - b.start for b in wide) * 2**15 == module.CPU_ENTRIES
+    assert len(list(module._blocks(3, 2**30, *limits))) == 3
+    assert list(module._blocks(0, 5, *limits)) == []
 
 
 def test_gradients_equal_finite_differences(small_blocks: None) -> None:
@@ -286,135 +290,135 @@ def test_peak_memory_is_a_small_part_of_the_usual_form() -> None:
     assert ours <= theirs / 6
 
 
-# Fused forms and the choice between them
+# The other forms, and the rule that chooses
+
+
+@pytest.mark.parametrize(("form", "d", "c"), [(table, 4, 6), (stream, 4, 6), (split, 4, 12), (split, 6, 6)])
+def test_forms_equal_the_usual_form(form: Form, d: int, c: int) -> None:
+    arguments = inputs(d=d, c=c)
+    with LargestTensor() as largest, forced(form):
+        ours = output_and_gradients(attention, arguments)
+    assert (largest.entries >= 2 * 35 * 21) == (form is table)
+    assert_equal(ours, output_and_gradients(usual, arguments), 1e-10)
+
+
+@pytest.mark.parametrize("deviation", [2.0, 200.0])
+@pytest.mark.parametrize("entries", [1, 2 * 21 * 8, 2**25])
+def test_the_blocks_of_a_gpu_equal_the_usual_form(
+    monkeypatch: pytest.MonkeyPatch, entries: int, deviation: float
+) -> None:
+    monkeypatch.setattr(module, "GPU_ENTRIES", entries)
+    arguments = inputs(deviation=deviation)
+    Q, K, V = (x.detach() for x in arguments)
+    with LargestTensor() as largest:
+        Y, Z = module._forward_at_once(Q, K, V)
+        weights = torch.linspace(-1, 2, Y.numel(), dtype=Y.dtype).view_as(Y)
+        gradients = module._backward_at_once(weights, Q, K, V, Y, Z)
+    assert largest.entries <= max(entries, 2 * 35 * 6)
+    assert_equal([Y, *gradients], output_and_gradients(usual, arguments), 1e-10)
+
+
+def errors(form: Form, arguments: Triple) -> list[float]:
+    """The largest error of a form's output and gradients against float64, each relative to the largest entry."""
+    exact = output_and_gradients(usual, leaves(Tensor.double, arguments))
+    found = output_and_gradients(form, arguments)
+    return [float((x.double() - y).abs().max() / y.abs().max()) for x, y in zip(found, exact, strict=True)]
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_halves_kept_are_as_exact_as_halves_raised(half: torch.dtype, device: str) -> None:
+    arguments = leaves(lambda x: x.to(device), inputs(300, 290, 16, 64, deviation=2.9, dtype=half))
+    kept = errors(split, arguments)
+    raised = errors(lambda *x: stream(*x).to(half), arguments)
+    assert kept[0] <= 1.2 * raised[0]
+    stored = errors(usual, arguments)  # gradients pass through half-precision tables or blocks in every form but ours
+    assert max(kept) <= 1.2 * max(stored)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("form", [split, table, stream])
+def test_large_energies_of_halves_stay_finite(half: torch.dtype, device: str, form: Form) -> None:
+    arguments = leaves(lambda x: x.to(device), inputs(d=16, c=32, deviation=1.5e4, dtype=half))
+    energies = (arguments[0].float().transpose(1, 2) @ arguments[1].float()).abs().max().item()
+    assert 5e4 <= energies <= 1e5
+    with forced(lambda *x: form(*(y.to(half) for y in x))):
+        assert all(x.isfinite().all() for x in output_and_gradients(attention, arguments))
 
 
 @pytest.mark.parametrize(
-    ("form", "d", "c"),
-    [(direct, 8, 8), (padded, 4, 12), (padded, 12, 4), (padded, 8, 8), (split, 4, 12), (split, 6, 6)],
+    ("device", "dtype", "sizes", "name"),
+    [
+        ("cpu", torch.float32, (9216, 9216, 64, 512), "stream"),
+        ("cpu", torch.bfloat16, (512, 512, 9216, 9216), "stream"),
+        ("cuda", torch.bfloat16, (9216, 9216, 64, 512), "split"),
+        ("cuda", torch.float16, (9216, 9216, 64, 512), "split"),
+        ("cuda", torch.float32, (9216, 9216, 64, 512), "stream"),
+        ("cuda", torch.float64, (9216, 9216, 64, 512), "stream"),
+        ("cuda", torch.bfloat16, (512, 512, 9216, 9216), "table"),
+        ("cuda", torch.float32, (1024, 1024, 64, 512), "table"),
+        ("cuda", torch.bfloat16, (1025, 1024, 64, 512), "split"),
+    ],
 )
-def test_fused_forms_equal_the_usual_form(form: Callable[[Tensor, Tensor, Tensor], Tensor], d: int, c: int) -> None:
-    arguments = inputs(d=d, c=c)
-    with LargestTensor() as largest:
-        ours = output_and_gradients(form, arguments)
-    assert largest.entries < 2 * 35 * 21
-    assert_equal(ours, output_and_gradients(usual, arguments), 1e-10)
+def test_device_dtype_and_widths_decide(
+    device: str, dtype: torch.dtype, sizes: tuple[int, int, int, int], name: Name
+) -> None:
+    assert rule(*fakes(device, dtype, *sizes)) == name
 
 
-def test_fused_forms_ignore_autocast() -> None:
-    arguments = inputs(d=4, c=12, dtype=torch.float32)
-    for form in (padded, split):
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(form(*arguments), form(*arguments).float())
-            inside = form(*arguments)
-        assert torch.equal(inside, form(*arguments))
+@pytest.mark.parametrize(("d", "c"), [(12, 96), (64, 500), (264, 528)])
+def test_halves_that_no_kernel_takes_are_streamed_and_said(d: int, c: int) -> None:
+    with pytest.warns(UserWarning, match=rf"keys of {d} and values of {c} channels.*block by block in float32"):
+        assert rule(*fakes("cuda", torch.bfloat16, 9216, 9216, d, c)) == "stream"
 
 
-@pytest.mark.filterwarnings("ignore:Flash attention")
-def test_fused_forms_refuse_rather_than_store_all_pairs() -> None:
-    with pytest.raises(RuntimeError, match="No available kernel"):
-        direct(*inputs(d=4, c=6))
-    with pytest.raises(ValueError, match="use padded"):
+def fakes(device: str, dtype: torch.dtype, n: int, m: int, d: int, c: int) -> Triple:
+    """Arguments of one image that have a device and no memory."""
+    with FakeTensorMode():
+        shapes = ((1, d, n), (1, d, m), (1, c, m))
+        Q, K, V = (torch.empty(shape, device=device, dtype=dtype) for shape in shapes)
+    return Q, K, V
+
+
+def test_values_that_are_no_multiple_of_the_keys_are_refused() -> None:
+    with pytest.raises(ValueError, match="use stream"):
         split(*inputs(d=4, c=6))
 
 
-class Clock:
-    """Stands for the timing of forms: returns given seconds, raises given errors, and remembers what was asked."""
-
-    def __init__(self, times: dict[str, float | Exception]) -> None:
-        self.times = times
-        self.asked: list[tuple[str, bool]] = []
-
-    def __call__(self, name: str, Q: Tensor, K: Tensor, V: Tensor, needs_gradient: bool) -> float:
-        self.asked.append((name, needs_gradient))
-        answer = self.times[name]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-@pytest.mark.parametrize("fastest", sorted(FORMS))
-def test_fastest_form_is_chosen(no_choice_yet: None, fastest: str) -> None:
-    clock = Clock({name: 1.0 if name == fastest else 2.0 for name in FORMS})
-    assert module._fastest(*inputs(), seconds=clock) == fastest
-    assert clock.asked == [(name, True) for name in FORMS]
-
-
-def test_forms_that_raise_are_no_candidates(no_choice_yet: None) -> None:
-    refused, exhausted = RuntimeError("No available kernel"), torch.OutOfMemoryError("memory")
-    clock = Clock({"stream": 3.0, "direct": refused, "padded": 2.0, "split": ValueError("widths")})
-    assert module._fastest(*inputs(), seconds=clock) == "padded"
-    clock = Clock({"stream": 3.0, "direct": refused, "padded": exhausted, "split": refused})
-    assert module._fastest(*inputs(n=7), seconds=clock) == "stream"
-    with pytest.raises(torch.OutOfMemoryError):
-        module._fastest(*inputs(n=8), seconds=Clock(dict.fromkeys(FORMS, exhausted)))
-
-
-def test_choice_is_kept_for_each_kind_of_argument(no_choice_yet: None) -> None:
-    Q, K, V = inputs()
-    first = Clock({"stream": 2.0, "direct": 1.0, "padded": 3.0, "split": 3.0})
-    other = Clock({"stream": 1.0, "direct": 2.0, "padded": 3.0, "split": 3.0})
-    assert module._fastest(Q, K, V, seconds=first) == "direct"
-    assert module._fastest(Q, K, V, seconds=other) == "direct"
-    assert other.asked == []
-    with torch.no_grad():
-        assert module._fastest(Q, K, V, seconds=other) == "stream"
-    assert other.asked[0] == ("stream", False)
-    assert module._fastest(Q.detach(), K.detach(), V.detach(), seconds=first) == "stream"
-    assert module._fastest(Q.float(), K.float(), V.float(), seconds=other) == "stream"
-    assert module._fastest(Q[:, :, 1:], K, V, seconds=other) == "stream"
-    assert len(module._fastest_forms) == 4
-
-
-def test_form_is_fixed_on_cpu_and_where_timing_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    class OnCuda:
-        device = torch.device("cuda", 0)
-
-    fixed = inspect.unwrap(module._form_is_fixed)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    assert fixed(torch.ones(1))
-    assert not fixed(OnCuda())
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
-        assert fixed(OnCuda())
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.compiler, "is_compiling", lambda: True)
-        assert fixed(OnCuda())
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-        assert fixed(OnCuda())
-
-
-@pytest.mark.parametrize("name", ["stream", "padded", "split"])
-def test_attention_runs_the_chosen_form(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_form_is_forced_for_a_while_only() -> None:
+    arguments = inputs(d=4, c=12)
     calls: list[str] = []
 
     def spy(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
-        calls.append(name)
-        return form(Q, K, V)
+        calls.append("spy")
+        return split(Q, K, V)
 
-    form = FORMS[name]
-    monkeypatch.setattr(module, "_form_is_fixed", lambda V: False)
-    monkeypatch.setattr(module, "_fastest", lambda Q, K, V: name)
-    monkeypatch.setitem(FORMS, name, spy)
-    arguments = inputs(d=4, c=12)
-    ours = output_and_gradients(attention, arguments)
-    assert calls == [name]
-    assert_equal(ours, output_and_gradients(usual, arguments), 1e-10)
+    with forced(spy):
+        ours = output_and_gradients(attention, arguments)
+    assert_equal(ours, output_and_gradients(attention, arguments), 1e-10)
+    assert calls == ["spy"]
 
 
-def test_timing_inside_activation_checkpointing_leaves_the_gradient_alone(
-    monkeypatch: pytest.MonkeyPatch, no_choice_yet: None
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_on_a_gpu_the_chosen_form_is_exact_and_deterministic(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, precision: str
 ) -> None:
-    monkeypatch.setattr(module, "_form_is_fixed", lambda V: False)
-    arguments = inputs(d=4, c=6)
-
-    def checkpointed(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
-        return checkpoint(attention, Q, K, V, use_reentrant=False)
-
-    ours = output_and_gradients(checkpointed, arguments)
-    assert list(module._fastest_forms.values()) in (["stream"], ["padded"])  # the others refuse these widths
-    assert_equal(ours, output_and_gradients(usual, arguments), 1e-10)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        arguments = leaves(lambda x: x.cuda(), inputs(2000, 1900, 64, 512, deviation=2.9, dtype=dtype))
+        torch.use_deterministic_algorithms(True)
+        first, second = (output_and_gradients(attention, arguments) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision(before)
+    assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
+    most = {torch.float32: 2e-3 if precision == "high" else 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
+    exact = output_and_gradients(usual, leaves(Tensor.double, arguments))
+    assert max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(first, exact, strict=True)) <= most
 
 
 # Compiler and exporter

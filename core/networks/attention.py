@@ -13,36 +13,42 @@ Tensors are channel-first, as convolutions leave them, and wear these letters (n
     Z  b n      log of the normaliser, Z_j = log sum_i exp(S_ji)
 
 A map of 97 x 97 positions has 88.5 million pairs, 354 MB in float32, and the usual form (product, softmax,
-product) holds four such tables at once in a training step. Here S and P exist one block at a time, and the backward
-pass computes them again from Q, K and Z. With dY the gradient of the output and D_j = dY_j . Y_j:
+product) holds four such tables at once in a training step. Which of the exact forms below runs instead is a rule of
+device, dtype and widths (`rule`), so that every process and every resumed run takes the same one.
+
+In `stream`, S and P exist one block at a time, and the backward pass computes them again. With dY the gradient of the
+output and D_j = dY_j . Y_j:
 
     dV_i = sum_j P_ji dY_j
     G_ji = P_ji (dY_j . V_i - D_j)
     dK_i = sum_j G_ji Q_j
     dQ_j = sum_i G_ji K_i
-
-The forward pass walks over queries and the backward pass over keys, because then each block of Y, dK and dV is written
-once and only dQ, the narrow one, is a running sum.
 """
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
-from core.networks.fastest import form_is_fixed as _form_is_fixed
-from core.networks.fastest import median_seconds
+Form = Callable[[Tensor, Tensor, Tensor], Tensor]
+Name = Literal["table", "stream", "split"]
 
-# A block has at most 256 rows and 2 Mi entries: 8 MB stay in cache, and in the heap instead of in fresh pages.
-BLOCK_ROWS = 256
-BLOCK_ENTRIES = 2**21
+FEW = 2**20
+"""Up to so many pairs, 4 MB of float32, the plain table is taken on a GPU: channel attention has 512 x 512."""
+
+# On a CPU a block has at most 256 rows and 2 Mi entries: 8 MB stay in cache, and in the heap instead of in fresh pages.
+CPU_ROWS, CPU_ENTRIES = 256, 2**21
+
+# On a GPU a block has rows of all images at once: few launches count there. 192 MB is the size at which two images of
+# 9216 positions take no longer than the usual form (17.7 and 6.4 ms against 18.0 and 6.5; a quarter of it: 30 and 15).
+GPU_ENTRIES = 48 * 2**20
 
 # Weights below exp(-60) = 9e-27 of the largest become exp(-60). Left alone they end as denormal numbers, on which some
 # processors are 50 times slower; exp(-inf) is slow on others. It moves Y by less than m * 9e-27 of the largest value.
@@ -51,35 +57,76 @@ SMALLEST_EXPONENT = -60.0
 # Every fused kernel of scaled_dot_product_attention, that is all but MATH, which stores n x m.
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
+HALVES = (torch.float16, torch.bfloat16)
+
+_forced: Form | None = None
+
 
 def attention(
     Q: Float[Tensor, "b d n"], K: Float[Tensor, "b d m"], V: Float[Tensor, "b c m"]
 ) -> Float[Tensor, "b c n"]:
     """Return softmax(Q K^T) V, normalised over the keys and not scaled by 1 / sqrt(d), without storing n x m.
 
-    The work is done in float32 (float64 if any argument is), also under autocast, because energies are sums of d
-    unscaled products: in half precision they overflow, in bfloat16 an energy of 100 is off by a quarter. The result has
-    V's dtype. Products follow the caller's setting of `torch.set_float32_matmul_precision`; leave it at "highest" where
-    energies are large.
+    Energies are sums of d unscaled products: stored in half precision they overflow, and in bfloat16 an energy of 100
+    is off by a quarter. So energies and softmax are float32 (float64 if any argument is) in every form, also under
+    autocast. Half-precision arguments stay as they are on a GPU, where products of halves are summed in float32, and
+    are raised to float32 on a CPU. The result has V's dtype. Products of float32 follow the caller's setting of
+    `torch.set_float32_matmul_precision`; leave it at "highest" where energies are large.
 
-    Cost: n m (d + c) multiply-adds forward and n m (3 d + 2 c) backward. Beyond inputs, output and gradients it holds
-    two blocks of at most 256 rows; for the backward pass it keeps Q, K, V, Y and n numbers per image. The gradient has
-    no gradient of its own: differentiating it raises RuntimeError.
-
-    On a CPU, while compiling or exporting, and under `torch.use_deterministic_algorithms` the form is always `stream`.
-    On CUDA the first call with a given device, dtype, shapes and need of a gradient times the forms below on its own
-    arguments, and later calls take the fastest. All are exact, but they round differently, so two processes that choose
-    differently agree only to rounding. The CUDA path has not been measured on a GPU yet.
+    Cost of `stream`: n m (d + c) multiply-adds forward and n m (3 d + 2 c) backward. The gradient has no gradient of
+    its own: differentiating it raises RuntimeError.
 
     Raises:
         ValueError: if an argument is not a floating tensor of three axes, if b, d or m disagree, or if there is no key.
     """
     _check_shapes(Q, K)
     _check_values(K, V)
-    dtype = torch.float64 if torch.float64 in (Q.dtype, K.dtype, V.dtype) else torch.float32
-    q, k, v = (x.to(dtype) for x in (Q, K, V))
-    form = stream if _form_is_fixed(v) else FORMS[_fastest(q, k, v)]
+    halves = V.device.type == "cuda" and V.dtype in HALVES and Q.dtype == K.dtype == V.dtype
+    q, k, v = (Q, K, V) if halves else _raised(Q, K, V)
+    form = _forced or FORMS[rule(q, k, v)]
     return form(q, k, v).to(V.dtype)
+
+
+def rule(Q: Tensor, K: Tensor, V: Tensor) -> Name:
+    """Return the form for arguments like these: by device, dtype and widths alone.
+
+    Measured on an H200 (torch 2.11, 2026-11-27; two images, n = m = 9216, d = 64, c = 512), forward + backward in ms:
+
+                                 usual    split    stream    one fused kernel for both widths
+        bfloat16                   4.4      3.2                27.8
+        float32                   18.0     35.2      17.7      21.2; deterministic 617
+        float32 with TF32          6.5     35.1       6.4      21.1
+
+    Fused kernels know no TF32. On a CPU they take one width only, and `stream` is the fastest form.
+    """
+    if V.device.type != "cuda":
+        return "stream"
+    if Q.shape[2] * K.shape[2] <= FEW:
+        return "table"
+    if V.dtype not in HALVES:
+        return "stream"
+    width, values = K.shape[1], V.shape[1]
+    if width % 8 == 0 and width <= 256 and values % width == 0:
+        return "split"
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            f"no fused kernel takes keys of {width} and values of {values} channels: attention runs block by block in "
+            "float32, which is exact and slower; choose keys of a multiple of 8 channels, at most 256, and values of a "
+            "multiple of theirs",
+            stacklevel=3,
+        )
+    return "stream"
+
+
+@contextmanager
+def forced(form: Form) -> Iterator[None]:
+    """Run every attention by one form for a while, whatever the rule says: for tests and benchmarks."""
+    global _forced
+    before, _forced = _forced, form
+    try:
+        yield
+    finally:
+        _forced = before
 
 
 def attention_rows(
@@ -103,29 +150,23 @@ def attention_rows(
         return torch.bmm(chosen.transpose(1, 2), K.float()).softmax(dim=2)
 
 
-# Forms: four ways to the same result, each storing O(n + m)
+# Forms: exact ways to the same result; all but the table store O(n + m)
+
+
+def table(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
+    """Attention as it is written, with float32 energies and n x m weights: for few positions."""
+    q, k, _ = _raised(Q, K, V)
+    with torch.autocast(device_type=V.device.type, enabled=False):
+        P = torch.bmm(q.transpose(1, 2), k).softmax(dim=2)
+        return torch.bmm(V, P.to(V.dtype).transpose(1, 2))
 
 
 def stream(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
-    """Attention by blocks with a backward pass of its own: any device, dtype and widths; compiles and exports."""
-    return torch.ops.core.attention(Q, K, V)[0]
+    """Attention by blocks with a backward pass of its own: any device, dtype and widths; compiles and exports.
 
-
-def direct(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
-    """Attention by one fused kernel, which must take keys and values of different widths.
-
-    Raises:
-        RuntimeError: if no fused kernel does; on a CPU that is whenever d differs from c.
+    Halves are raised to float32.
     """
-    q, k, v = (rearrange(x, "b c n -> b 1 n c").contiguous() for x in (Q, K, V))
-    return rearrange(_fused(q, k, v), "b 1 n c -> b c n")
-
-
-def padded(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
-    """Attention by a fused kernel for one width: the narrower of Q, K and V are filled up with zero channels."""
-    width = max(K.shape[1], V.shape[1])
-    q, k, v = (pad(x, (0, 0, 0, width - x.shape[1])) for x in (Q, K, V))
-    return direct(q, k, v)[:, : V.shape[1]]
+    return torch.ops.core.attention(*_raised(Q, K, V))[0]
 
 
 def split(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
@@ -136,14 +177,20 @@ def split(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
     """
     if V.shape[1] % K.shape[1]:
         raise ValueError(
-            f"split needs values whose width is a multiple of the keys', got {V.shape[1]} and {K.shape[1]}; use padded"
+            f"split needs values whose width is a multiple of the keys', got {V.shape[1]} and {K.shape[1]}; use stream"
         )
     v = rearrange(V, "b (g d) m -> b g m d", d=K.shape[1]).contiguous()
     q, k = (rearrange(x, "b d n -> b 1 n d").contiguous().expand(-1, v.shape[1], -1, -1) for x in (Q, K))
     return rearrange(_fused(q, k, v), "b g n d -> b (g d) n")
 
 
-FORMS = {"stream": stream, "direct": direct, "padded": padded, "split": split}
+FORMS: dict[Name, Form] = {"table": table, "stream": stream, "split": split}
+
+
+def _raised(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All three in float32, or in float64 if any of them is."""
+    dtype = torch.float64 if torch.float64 in (Q.dtype, K.dtype, V.dtype) else torch.float32
+    return Q.to(dtype), K.to(dtype), V.to(dtype)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -152,54 +199,16 @@ def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return scaled_dot_product_attention(q, k, v, scale=1.0)
 
 
-# The choice of a form on CUDA
-
-Seconds = Callable[[str, Tensor, Tensor, Tensor, bool], float]
-_fastest_forms: dict[tuple[object, ...], str] = {}
-
-
-def _seconds(name: str, Q: Tensor, K: Tensor, V: Tensor, needs_gradient: bool) -> float:
-    """Return the median seconds of three runs of a form, after one that is not counted, apart from the graph."""
-    leaves = [x.detach().requires_grad_(needs_gradient) for x in (Q, K, V)]
-
-    def run() -> None:
-        Y = FORMS[name](*leaves)
-        if needs_gradient:
-            torch.autograd.grad(Y, leaves, torch.ones_like(Y))
-
-    # Only the innermost hooks act: without these, activation checkpointing would count what the timing saves.
-    with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
-        return median_seconds(run, V.device)
-
-
-def _fastest(Q: Tensor, K: Tensor, V: Tensor, seconds: Seconds = _seconds) -> str:
-    """Return the name of the fastest form for arguments like these, timing the forms at the first request.
-
-    A form that raises (no kernel takes these widths or this dtype, or memory ran out) is no candidate; `stream`, which
-    takes everything, must not raise.
-    """
-    needs_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (Q, K, V))
-    key = (V.device, V.dtype, Q.shape, K.shape, V.shape, needs_gradient)
-    if key not in _fastest_forms:
-        times = {"stream": seconds("stream", Q, K, V, needs_gradient)}
-        for name in ("direct", "padded", "split"):
-            with warnings.catch_warnings(), contextlib.suppress(RuntimeError, ValueError):
-                warnings.simplefilter("ignore")  # PyTorch warns of every kernel that refuses
-                times[name] = seconds(name, Q, K, V, needs_gradient)
-        _fastest_forms[key] = min(times, key=times.__getitem__)
-    return _fastest_forms[key]
-
-
 # The stream form: two operators that PyTorch's compiler and exporter see as one node each
 
 
 def _forward(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Y and Z, block of queries by block of queries."""
+    """Return Y and Z, image by image and block of queries by block of queries."""
     Y = V.new_empty(Q.shape[0], V.shape[1], Q.shape[2])
     Z = Q.new_empty(Q.shape[0], Q.shape[2])
     with torch.autocast(device_type=V.device.type, enabled=False):
         for q, k, v, y, z in zip(Q.contiguous(), K.contiguous(), V.contiguous(), Y, Z, strict=True):
-            for block in _blocks(q.shape[1], k.shape[1]):
+            for block in _blocks(q.shape[1], k.shape[1], CPU_ROWS, CPU_ENTRIES):
                 P = _product(q[:, block].t(), k)
                 largest = P.amax(dim=1, keepdim=True)
                 P.sub_(largest).clamp_(min=SMALLEST_EXPONENT).exp_()
@@ -211,13 +220,16 @@ def _forward(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _backward(dY: Tensor, Q: Tensor, K: Tensor, V: Tensor, Y: Tensor, Z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dQ, dK and dV, block of keys by block of keys; P and G are held transposed, m x n."""
+    """Return dQ, dK and dV, block of keys by block of keys; P and G are held transposed, m x n.
+
+    The blocks are of keys because then each block of dK and dV is written once, and only dQ, the narrow one, is a sum.
+    """
     dQ, dK, dV = Q.new_zeros(Q.shape), K.new_empty(K.shape), V.new_empty(V.shape)
     images = zip(*(x.contiguous() for x in (dY, Q, K, V, Y, Z)), dQ, dK, dV, strict=True)
     with torch.autocast(device_type=V.device.type, enabled=False):
         for dy, q, k, v, y, z, dq, dk, dv in images:
             D = torch.linalg.vecdot(dy, y, dim=0)
-            for block in _blocks(k.shape[1], q.shape[1]):
+            for block in _blocks(k.shape[1], q.shape[1], CPU_ROWS, CPU_ENTRIES):
                 P = _product(k[:, block].t(), q, plus=-z).clamp_(min=SMALLEST_EXPONENT).exp_()
                 dv[:, block] = _product(dy, P.t())
                 G = _product(v[:, block].t(), dy, plus=-D).mul_(P)
@@ -228,9 +240,48 @@ def _backward(dY: Tensor, Q: Tensor, K: Tensor, V: Tensor, Y: Tensor, Z: Tensor)
     return dQ, dK, dV
 
 
-def _blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Cut the rows of a table into slices that keep within BLOCK_ROWS and, down to one row, BLOCK_ENTRIES."""
-    height = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, columns)))
+def _forward_at_once(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Y, and zeros for the Z that this backward pass does without: all images in each block of queries."""
+    Y = V.new_empty(Q.shape[0], V.shape[1], Q.shape[2])
+    queries = Q.transpose(1, 2)
+    with torch.autocast(device_type=V.device.type, enabled=False):
+        for block in _even_blocks(Q, K):
+            P = torch.bmm(queries[:, block], K).softmax(dim=2)
+            Y[:, :, block] = torch.bmm(V, P.transpose(1, 2))
+            del P
+    return Y, Q.new_zeros(Q.shape[0], Q.shape[2])
+
+
+def _backward_at_once(
+    dY: Tensor, Q: Tensor, K: Tensor, V: Tensor, Y: Tensor, Z: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dQ, dK and dV: all images in each block of queries, whose whole rows give P again without Z."""
+    dQ, dK, dV = Q.new_empty(Q.shape), K.new_zeros(K.shape), V.new_zeros(V.shape)
+    queries = Q.transpose(1, 2)
+    with torch.autocast(device_type=V.device.type, enabled=False):
+        D = torch.linalg.vecdot(dY, Y, dim=1)
+        for block in _even_blocks(Q, K):
+            P = torch.bmm(queries[:, block], K).softmax(dim=2)
+            dy = dY[:, :, block]
+            dV.baddbmm_(dy, P)
+            G = torch.bmm(dy.transpose(1, 2), V).sub_(D[:, block, None]).mul_(P)
+            del P
+            dQ[:, :, block] = torch.bmm(K, G.transpose(1, 2))
+            dK.baddbmm_(Q[:, :, block], G)
+            del G
+    return dQ, dK, dV
+
+
+def _even_blocks(Q: Tensor, K: Tensor) -> Iterator[slice]:
+    """Cut the queries into blocks of one height, so that with the rows of all images each keeps within GPU_ENTRIES."""
+    rows = Q.shape[2]
+    height = max(1, GPU_ENTRIES // max(1, Q.shape[0] * K.shape[2]))
+    return _blocks(rows, 1, rows, -(-rows // max(1, -(-rows // height))))
+
+
+def _blocks(rows: int, columns: int, tallest: int, entries: int) -> Iterator[slice]:
+    """Cut the rows of a table into slices of at most `tallest` rows and, down to one row, `entries` entries."""
+    height = max(1, min(tallest, entries // max(1, columns)))
     return (slice(start, min(start + height, rows)) for start in range(0, rows, height))
 
 
@@ -247,6 +298,8 @@ def _product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
 
 _forward_operator = torch.library.custom_op("core::attention", _forward, mutates_args=())
 _backward_operator = torch.library.custom_op("core::attention_backward", _backward, mutates_args=())
+_forward_operator.register_kernel("cuda")(_forward_at_once)
+_backward_operator.register_kernel("cuda")(_backward_at_once)
 
 
 @_forward_operator.register_fake

@@ -1,0 +1,164 @@
+"""Training steps of a recipe, beside the same network with the usual attention: images a second and peak memory.
+
+    python -m ci.bench step danet-r101-cityscapes --device cuda --precision bf16 --batch 4
+    python -m ci.bench step ranet-r101-cityscapes --device cuda --batch 2 --compile
+
+A step is what the training loop does with a batch that lies on the device already: forward, loss, backward, SGD. The
+input is random, and so are the weights. Targets are for danet-r101-cityscapes at a batch of 4 in bf16, on an H200 or
+H100: images a second at least those of the usual form, in at most 0.72 of its memory; compiled, at least 1.25 times
+those of the usual form as it is.
+
+On CUDA it also says how often a step waits for the device; RANet must, because the image decides how many regions it
+has.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ci.bench import attention
+from ci.bench.harness import Line, growth, on_cuda, report, seconds
+from core import machine
+from core.networks.attention import forced
+from core.recipe import ChannelsLast, Precision, Recipe
+from core.training.loop import make_optimiser
+from hub.networks import paper_of
+
+TARGETS = {("danet-r101-cityscapes", "bf16", 4): (1.0, 0.72, 1.25)}
+"""By recipe, precision and batch: images a second, memory, and images a second compiled, as shares of the usual's."""
+
+DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Step:
+    """A training step that can be repeated."""
+
+    def __init__(
+        self,
+        recipe: Recipe[Any],
+        device: str,
+        precision: Precision,
+        batch: int,
+        crop: int,
+        channels_last: ChannelsLast,
+        compiled: bool,
+    ) -> None:
+        paper = paper_of(recipe.name)
+        machine.seed_everything(0)
+        network: Any = paper.network
+        self.network = network(recipe.data.num_classes, recipe.architecture).to(device).train()
+        place = torch.device(device)
+        self.last = machine.channels_last(channels_last, place, precision)
+        if self.last:
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.optimiser = make_optimiser(self.network, recipe.optimisation, place)
+        self.run: Callable[[Tensor], Any] = machine.compiled(self.network) if compiled else self.network
+        self.loss = paper.loss(recipe.architecture)
+        self.image = torch.randn(batch, 3, crop, crop, device=device)
+        if self.last:
+            self.image = self.image.contiguous(memory_format=torch.channels_last)
+        self.labels = torch.randint(recipe.data.num_classes, (batch, crop, crop), device=device)
+        self.device, self.precision = place.type, precision
+        self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")
+
+    def __call__(self) -> None:
+        """Do one step."""
+        dtype = DTYPES.get(self.precision)
+        with torch.autocast(self.device, dtype) if dtype else nullcontext():
+            terms = self.loss(self.run(self.image), self.labels)
+            total = torch.stack(list(terms.values())).sum()
+        self.scaler.scale(total).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+
+
+def usual_step(step: Callable[[], None]) -> None:
+    """Do a step whose attention is product, softmax, product."""
+    with forced(attention.usual):
+        step()
+
+
+def waits(step: Callable[[], None]) -> int:
+    """Return how often a step waits for the device."""
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in caught)
+
+
+def measured(
+    recipe: Recipe[Any],
+    device: str,
+    precision: Precision,
+    batch: int,
+    crop: int,
+    channels_last: ChannelsLast,
+    compiled: bool,
+    rounds: int,
+) -> Iterator[Line]:
+    """Measure a recipe's step, ours and the usual one on the same network; compiled, beside the usual one as it is."""
+    time_target, memory_target, compiled_target = TARGETS.get((recipe.name, precision, batch), (None, None, None))
+    plain = Step(recipe, device, precision, batch, crop, channels_last, compiled=False)
+    runs = {"usual": partial(usual_step, plain), "ours": plain}
+    times = seconds(runs, rounds, device, uncounted=3)
+    usual = batch / times["usual"]
+    yield Line(f"{recipe.name}, {precision}", batch / times["ours"], "images/s", usual, time_target, higher=True)
+    if on_cuda(device):
+        held = {name: growth(run, device) / 2**20 for name, run in runs.items()}
+        yield Line(f"{recipe.name}, {precision}: memory", held["ours"], "MiB", held["usual"], memory_target)
+        yield Line(f"{recipe.name}, {precision}: waits for the device", waits(plain), "a step")
+    if compiled:
+        del plain, runs
+        fast = Step(recipe, device, precision, batch, crop, channels_last, compiled=True)
+        took = seconds({"compiled": fast}, rounds, device, uncounted=3)["compiled"]
+        name = f"{recipe.name}, {precision}, compiled"
+        yield Line(name, batch / took, "images/s", usual, compiled_target, higher=True)
+
+
+def main(
+    recipe: str,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    batch: int | None = None,
+    crop: int | None = None,
+    channels_last: ChannelsLast = "auto",
+    compile: bool = False,
+    rounds: int = 8,
+    to: Path | None = None,
+) -> int:
+    """Measure training steps of a recipe; return 1 if a target is missed.
+
+    Args:
+        recipe: any row of any paper.
+        device: "cpu" or a CUDA device.
+        precision: of the products and convolutions.
+        batch: images; None: the recipe's.
+        crop: side of the input in pixels; None: the recipe's.
+        channels_last: layout of the images in memory; "auto" as the training loop decides.
+        compile: measure the compiled network too.
+        rounds: timed rounds.
+        to: a file for the figures, as JSON.
+    """
+    row = paper_of(recipe).recipes[recipe]
+    lines = measured(
+        row,
+        device,
+        precision,
+        batch or row.optimisation.batch,
+        crop or row.augmentation.crop or 480,
+        channels_last,
+        compile,
+        rounds,
+    )
+    return report(list(lines), device, to)
