@@ -8,7 +8,7 @@ the code can have moved it. They are tested in the precision in which they were 
 release of torch is another one and the score is too, these may have moved it, and nothing is judged.
 
 **Reproduction**: weights that the published recipe trained, or public weights that `hub.convert` converted for it, must
-reach what the row reports, less a tolerance that is written for each row with its reason (ci/tolerances.py).
+reach what the row reports, less the row's tolerance, which has a reason.
 
 The exit code is 0 if every gate that was asked for holds, 1 if one falls short, with the differences of each class, and
 2 if one could not be judged: no data or only a part, no weights, a changed recipe, nothing to compare with, or any
@@ -28,13 +28,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ci.measured import MEASURED, Entry, changes, conditions, scores, value_of
-from ci.notes import note
-from ci.tolerances import DEFAULT, TOLERANCES
+from ci.rows import caveats
 from core import datasets, files
 from core.networks import repository
+from core.paper import Paper
 from core.recipe import Precision, Recipe
 from core.values import differences, to_json
-from hub.networks import ORIGIN, Paper, paper_of
+from hub.networks import ORIGIN
+from papers import paper_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,7 +146,7 @@ def _check(options: Options, gates: Sequence[Gate]) -> Report:
             judgements += reproduction(recipe, score, known)
     silent = [gate for gate in gates if gate not in {one.gate for one in judgements}]
     judgements += _unjudged(silent, "nothing in measured.toml or in the recipe can be compared with this score")
-    said = note(recipe.name, recipe.data.name, recipe.data.test)
+    said = " ".join(caveats(recipe)) or None
     return Report(recipe.name, options.weights, weights.sha256, tuple(judgements), score, said)
 
 
@@ -304,14 +305,13 @@ def reproduction(recipe: Recipe[Any], score: dict[str, Any], known: Sequence[Ent
     recipe was not changed.
     """
     found = []
-    tolerance = TOLERANCES.get(recipe.name, DEFAULT)
     before = [entry for entry in known if entry.get("per_class") and not changes(entry)]
     for row in recipe.reported:
         value = score["mean_iou" if row.metric == "mIoU" else "pixel_accuracy"]
-        holds = value >= row.value - tolerance.points
+        holds = value >= row.value - row.tolerance.points
         sentence = (
             f"{row.metric} {value:.2f}, reported {row.value:.2f} ({row.paper}, {row.table}): {value - row.value:+.2f}, "
-            f"at most {tolerance.points} below"
+            f"at most {row.tolerance.points} below"
         )
         classes = dict(zip(printed_classes(list(score["iou"]), len(row.per_class)), row.per_class, strict=False))
         than = f"reported in {row.table}"
@@ -325,8 +325,8 @@ def reproduction(recipe: Recipe[Any], score: dict[str, Any], known: Sequence[Ent
                 row.metric,
                 row.value,
                 value,
-                tolerance.points,
-                tolerance.reason,
+                row.tolerance.points,
+                row.tolerance.reason,
                 class_differences(score, classes),
                 than,
             )

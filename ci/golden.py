@@ -7,8 +7,8 @@
 Each lies under ci/golden as `model.safetensors` and `config.json`, with `golden.json` (command, commit, score) and the
 scores of one image. The demo recipe is trained for 8 of its 40 epochs, and its protocol is replaced by one with
 windows, two scales and mirroring, so that everything that tests an image takes part; the change stands in
-`config.json`. Weights are stored in half precision, those of the convolutions of PDANet in 8 bits, so that each file is
-below 1 MB; the scores are those of the rounded weights.
+`config.json`. Weights are stored in half precision, those of convolutions in 8 bits where that keeps a file below 1
+MB; the scores are those of the rounded weights.
 
 Demanded are the recorded mIoU within 0.01 points and the recorded scores within 1e-4 of the largest one of the same
 pixel. Other numbers of threads and releases of torch add float32 numbers in another order, which moves scores by less
@@ -17,10 +17,9 @@ than 1e-6 of that, and by exp(scores) some ten times as much; a wrong computatio
 
 import subprocess
 import sys
-import typing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -28,6 +27,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import papers
 from core import datasets, files, provenance
 from core.datasets import Pairs
 from core.datasets.sets import scenes
@@ -36,10 +36,11 @@ from core.errors import refuse
 from core.networks.inference import infer
 from core.networks.network import Network
 from core.networks.repository import WEIGHTS
+from core.paper import Paper
 from core.testing.evaluation import evaluate
 from core.testing.metrics import Score
 from core.testing.report import record
-from hub.networks import PAPERS, from_pretrained
+from hub.networks import from_pretrained
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,29 +53,32 @@ RECORDS = ("ci/golden", "ci/learning.toml")  # what these gates record themselve
 TESTED = 24  # scenes of the split "test"
 IMAGE = (4, 0, 40, 56)  # seed, index, height and width of the scene whose scores are stored; no split has this seed
 
-Folder = Literal["danet", "dfdam", "pdanet", "ranet", "sanet"]
-NETWORKS = {paper.folder: paper.network for paper in PAPERS.values()}
-FOLDERS: tuple[Folder, ...] = typing.get_args(Folder)
+LARGEST_FILE = 10**6
+"""Bytes; the weights of convolutions are stored in 8 bits where 16 would need more."""
+
 SHORT = ("--recipe.optimisation.length", "8")
 MACHINE = ("--run.threads", "1", "--run.workers", "0")  # so that the same command gives the same weights
 PROTOCOL = (
     *("--recipe.protocol.crop", "80", "--recipe.protocol.stride", "48", "--recipe.protocol.base", "128"),
     *("--recipe.protocol.scales", "0.75", "1.25", "--recipe.protocol.flip"),
 )
-MERGES = {"danet": "exp", "dfdam": "softmax", "pdanet": "softmax", "ranet": "softmax", "sanet": "scores"}
 
 
-def command(folder: str, to: Path) -> list[str]:
+def command(paper: Paper, to: Path) -> list[str]:
     """The words that train the golden network of a paper; `to` is where its run folder goes."""
-    options = [*SHORT, *PROTOCOL, "--recipe.protocol.merge", MERGES[folder], *MACHINE, "--to", str(to)]
-    return [f"papers/{folder}/train.py", f"{folder}-demo", *options]
+    options = [*SHORT, *PROTOCOL, "--recipe.protocol.merge", paper.golden_merge, *MACHINE, "--to", str(to)]
+    return [f"papers/{paper.folder}/train.py", paper.demo, *options]
 
 
-def rounded(folder: str, name: str, value: Tensor) -> Tensor:
-    """A tensor of the state dict as it is stored."""
-    if not value.is_floating_point():
-        return value
-    return value.to(torch.float8_e4m3fn if folder == "pdanet" and value.ndim == 4 else torch.float16)
+def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as it is stored."""
+    small = 2 * sum(value.numel() for value in state.values()) <= LARGEST_FILE
+    return {
+        name: value.to(torch.float16 if small or value.ndim < 4 else torch.float8_e4m3fn)
+        if value.is_floating_point()
+        else value
+        for name, value in state.items()
+    }
 
 
 def pairs() -> Pairs:
@@ -127,12 +131,13 @@ def moved_scores(folder: str, network: Network) -> list[str]:
     return [f"{folder}: the scores of one image differ by {difference:.2g} of the largest one of a pixel"]
 
 
-def store(folder: str, run: Path, commit: str) -> None:
+def store(paper: Paper, run: Path, commit: str) -> None:
     """Round the network of a run folder, which the code of a commit trained, and keep it."""
-    network = NETWORKS[folder].from_pretrained(run)
+    folder = paper.folder
+    network = paper.network.from_pretrained(run)
     assert network.about is not None
     network.about = replace(network.about, commit=commit)
-    kept = {name: rounded(folder, name, value) for name, value in network.state_dict().items()}
+    kept = rounded(network.state_dict())
     network.load_state_dict(
         {name: value.float() if value.is_floating_point() else value for name, value in kept.items()}
     )
@@ -150,7 +155,7 @@ def rescore(folder: str, commit: str, trained_by: str | None = None) -> dict[str
     network = from_pretrained(where)
     assert network.about is not None
     trained_by = trained_by or files.read_json(where / RECORD)["command"]
-    line = record(f"{folder}-demo", test(network, pairs()), command=trained_by, scenes=TESTED)
+    line = record(str(network.about.recipe["name"]), test(network, pairs()), command=trained_by, scenes=TESTED)
     line |= {"commit": commit, "trained_at": network.about.commit}
     files.write_json(where / RECORD, {name: value for name, value in line.items() if name != "confusion"})
     save_file({"scores": scores_of_one_image(network).contiguous()}, where / SCORES)
@@ -177,26 +182,31 @@ def committed() -> str:
 class Options:
     """Evaluate, or record what is evaluated."""
 
-    record: Annotated[tuple[Folder, ...], tyro.conf.arg(help="train and store")] = ()
-    rescore: Annotated[tuple[Folder, ...], tyro.conf.arg(help="store new scores of the networks that are there")] = ()
+    record: Annotated[tuple[str, ...], tyro.conf.arg(help="train and store, by the papers' folders")] = ()
+    rescore: Annotated[tuple[str, ...], tyro.conf.arg(help="store new scores of the networks that are there")] = ()
     to: Annotated[Path, tyro.conf.arg(help="where the runs go")] = ROOT / "runs" / "golden"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return 1 if a score has moved."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
+    kept = {paper.folder: paper for paper in papers.every()}
+    for folder in (*options.record, *options.rescore):
+        if folder not in kept:
+            refuse(f"there is no paper {folder!r}; there are {', '.join(kept)}")
     if options.record or options.rescore:
         commit = committed()
         for folder in options.record:
-            words = [*command(folder, options.to), "--run.restart"]
+            paper = kept[folder]
+            words = [*command(paper, options.to), "--run.restart"]
             subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
-            store(folder, options.to / f"{folder}-demo", commit)
-            _say(folder, rescore(folder, commit, f"python {' '.join(command(folder, Path('runs/golden')))}"))
+            store(paper, options.to / paper.demo, commit)
+            _say(folder, rescore(folder, commit, f"python {' '.join(command(paper, Path('runs/golden')))}"))
         for folder in options.rescore:
             _say(folder, rescore(folder, commit))
         return 0
     tested = pairs()
-    found = [sentence for folder in FOLDERS for sentence in moved(folder, tested)]
+    found = [sentence for folder in kept for sentence in moved(folder, tested)]
     sys.stdout.write("".join(f"{sentence}\n" for sentence in found) or "nothing moved\n")
     return 1 if found else 0
 

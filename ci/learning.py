@@ -32,8 +32,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from ci.golden import FOLDERS, Folder, committed
+import papers
+from ci.golden import committed
 from core import files
+from core.errors import refuse
 from core.training.setup import SCORE
 
 ROOT = Path(__file__).parent.parent
@@ -46,13 +48,18 @@ DEVIATIONS = 3.0
 Line = dict[str, Any]
 
 
-def command(folder: Folder, seed: int, to: Path) -> list[str]:
+def command(folder: str, seed: int, to: Path) -> list[str]:
     """The words that train a demo for the budget."""
-    words = [f"papers/{folder}/train.py", f"{folder}-demo", "--recipe.optimisation.length", str(EPOCHS)]
+    words = [f"papers/{folder}/train.py", _demo(folder), "--recipe.optimisation.length", str(EPOCHS)]
     return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to)]
 
 
-def trained(folder: Folder, seed: int) -> Line:
+def _demo(folder: str) -> str:
+    (demo,) = (paper.demo for paper in papers.every() if paper.folder == folder)
+    return demo
+
+
+def trained(folder: str, seed: int) -> Line:
     """Train a demo for the budget, and return what is recorded of it.
 
     Raises:
@@ -63,7 +70,7 @@ def trained(folder: Folder, seed: int) -> Line:
         words = [sys.executable, *command(folder, seed, Path(to))]
         done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
         seconds = round(time.perf_counter() - started)
-        score = files.read_json(Path(to) / f"{folder}-demo" / SCORE)
+        score = files.read_json(Path(to) / _demo(folder) / SCORE)
     if done.returncode or score is None:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise ValueError(f"train.py ended with status {done.returncode}: {lines[-1]}")
@@ -71,10 +78,10 @@ def trained(folder: Folder, seed: int) -> Line:
     return {"paper": folder, "epochs": EPOCHS, "seed": seed, "mean_iou": score["mean_iou"], "seconds": seconds, **told}
 
 
-def side_by_side(trainings: Iterable[tuple[Folder, int]]) -> Iterator[Line | ValueError]:
+def side_by_side(trainings: Iterable[tuple[str, int]]) -> Iterator[Line | ValueError]:
     """Train seeds of demos, one on each core, and return what came of them, in order."""
 
-    def attempt(training: tuple[Folder, int]) -> Line | ValueError:
+    def attempt(training: tuple[str, int]) -> Line | ValueError:
         try:
             return trained(*training)
         except ValueError as error:
@@ -84,7 +91,7 @@ def side_by_side(trainings: Iterable[tuple[Folder, int]]) -> Iterator[Line | Val
         yield from pool.map(attempt, trainings)
 
 
-def recorded(folder: Folder, file: Path = RECORDED) -> dict[int, float]:
+def recorded(folder: str, file: Path = RECORDED) -> dict[int, float]:
     """The mIoU of each recorded seed of a paper, at today's budget."""
     lines = tomllib.loads(file.read_text(encoding="utf-8")).get("run", [])
     own = [line for line in lines if line["paper"] == folder and line["epochs"] == EPOCHS]
@@ -104,10 +111,10 @@ def least(values: Sequence[float]) -> float:
     return statistics.mean(values) - DEVIATIONS * statistics.stdev(values)
 
 
-def judge(folders: Sequence[Folder], file: Path) -> int:
+def judge(folders: Sequence[str], file: Path) -> int:
     """Train demos, print how they did, and return the exit code."""
     started = time.perf_counter()
-    wanted: dict[Folder, float] = {}
+    wanted: dict[str, float] = {}
     codes: list[int] = []
     for folder in folders:
         try:
@@ -130,13 +137,13 @@ def judge(folders: Sequence[Folder], file: Path) -> int:
     return 1 if 1 in codes else max(codes, default=2)
 
 
-def _say(folder: Folder, sentence: str, code: int) -> int:
+def _say(folder: str, sentence: str, code: int) -> int:
     sys.stdout.write(f"{folder}: {sentence}\n")
     sys.stdout.flush()
     return code
 
 
-def record(folders: Sequence[Folder], file: Path) -> int:
+def record(folders: Sequence[str], file: Path) -> int:
     """Measure the seeds that are missing, append each, and return the exit code."""
     commit = committed()
     missing = [(folder, seed) for folder in folders for seed in SEEDS if seed not in recorded(folder, file)]
@@ -163,7 +170,7 @@ def to_toml(line: Line) -> str:
 class Options:
     """Which papers, and whether to judge or to record."""
 
-    papers: tyro.conf.Positional[tuple[Folder, ...]] = FOLDERS
+    papers: tyro.conf.Positional[tuple[str, ...]] = papers.NAMES
     record: Annotated[bool, tyro.conf.arg(help="measure the seeds that are missing")] = False
     file: Annotated[Path, tyro.conf.arg(help="the recorded seeds")] = RECORDED
 
@@ -171,6 +178,9 @@ class Options:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
+    for folder in options.papers:
+        if folder not in papers.NAMES:
+            refuse(f"there is no paper {folder!r}; there are {', '.join(papers.NAMES)}")
     return (record if options.record else judge)(options.papers, options.file)
 
 

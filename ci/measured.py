@@ -37,7 +37,7 @@ from core.errors import door
 from core.networks.repository import CONFIG, WEIGHTS
 from core.training.setup import SCORE
 from core.values import differences
-from hub.networks import paper_of
+from papers import paper_of
 
 MEASURED = Path(__file__).parent / "measured.toml"
 

@@ -18,7 +18,7 @@ import tyro
 from ci.check import Judgement, Report, check
 from ci.check import Options as CheckOptions
 from ci.rows import table, table_row
-from hub.networks import paper_of
+from papers import paper_of
 
 PUBLISHED = Path(__file__).parent / "published.toml"
 FIELDS = {"recipe", "weights", "gate"}

@@ -8,31 +8,21 @@ python -m ci.rows --markdown     writes the tables of the READMEs, between the m
 import re
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+import papers
 from ci.measured import Entry, changes, hours, scores, value_of
-from ci.notes import note
+from core.datasets import servers
+from core.paper import Paper
 from core.recipe import Protocol, Recipe
-from hub.networks import PAPERS as NETWORKS
 
 ROOT = Path(__file__).parent.parent
-PAPERS: dict[str, dict[str, Recipe[Any]]] = {paper.folder: paper.recipes for paper in NETWORKS.values()}
-"""The recipes of each paper, by its folder."""
-
-ABLATIONS: dict[str, set[str]] = {
-    "DANet": {"Table 1"},
-    "mmsegmentation": {"configs/danet"},
-    "DF-DAM": {"Table 1", "Table 2"},
-    "PDANet": set(),
-    "RANet": {"Section 5.1", "Table 1", "Table 2"},
-    "SANet": {"Table 3"},
-}
-"""Tables that compare parts of a network, or are not the paper's: they stand in the paper's README only."""
+SERVER = "The labels of this split are not public: only the test server of the data set can measure it."
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class Row:
 HEADINGS = ("recipe", "what", "where", "protocol", "metric", "reported", "measured")
 
 
-def rows(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> Iterator[Row]:
+def rows(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> Iterator[Row]:
     """A row for each number that the recipes report, and for each recipe that reports none."""
     for name, recipe in recipes.items():
         for row in recipe.reported or (None,):
@@ -99,22 +89,29 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
     return f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f}, {len(known)} seeds)"
 
 
-def results(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
+def results(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
     """The table of reported and measured values, and below it what must be known of its rows."""
     return "\n\n".join([table(HEADINGS, [row.cells() for row in rows(recipes, entries)]), *notes(recipes)])
 
 
-def notes(recipes: dict[str, Recipe[Any]]) -> list[str]:
+def notes(recipes: Mapping[str, Recipe[Any]]) -> list[str]:
     """A paragraph for each thing that must be known, with the recipes of which it must."""
     about: dict[str, list[str]] = {}
     for name, recipe in recipes.items():
-        sentence = note(name, recipe.data.name, recipe.data.test) if recipe.reported else None
-        if sentence is not None:
+        for sentence in caveats(recipe):
             about.setdefault(sentence, []).append(f"`{name}`")
     return [f"{', '.join(names)}: {sentence}" for sentence, names in about.items()]
 
 
-def circumstances(recipes: dict[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
+def caveats(recipe: Recipe[Any]) -> list[str]:
+    """What a reader of a reported number must know."""
+    said = [row.caveat for row in recipe.reported if row.caveat is not None]
+    if recipe.reported and recipe.data.name in servers.SERVERS and recipe.data.test == servers.TEST:
+        said.append(SERVER)
+    return said
+
+
+def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
     """How each measured score of these recipes came about."""
     own = [entry for entry in entries if entry["recipe"] in recipes]
     headings = ("recipe", "seed", "mIoU", "pixel accuracy", "command", "commit", "hardware", "time", "date")
@@ -158,23 +155,23 @@ def tables() -> dict[Path, dict[str, str]]:
     measured = {entry["recipe"] for entry in entries}
     summary = {
         name: recipe
-        for recipes in PAPERS.values()
-        for name, recipe in recipes.items()
-        if _headline(recipe, name in measured)
+        for paper in papers.every()
+        for name, recipe in paper.recipes.items()
+        if _headline(paper, recipe, name in measured)
     }
     files = {ROOT / "README.md": {"results": results(summary, entries)}}
-    for paper, recipes in PAPERS.items():
-        files[ROOT / "papers" / paper / "README.md"] = {
-            "results": results(recipes, entries),
-            "measured": circumstances(recipes, entries),
+    for paper in papers.every():
+        files[ROOT / "papers" / paper.folder / "README.md"] = {
+            "results": results(paper.recipes, entries),
+            "measured": circumstances(paper.recipes, entries),
         }
     return files
 
 
-def _headline(recipe: Recipe[Any], measured: bool) -> bool:
-    """Whether a row stands on the first page: what a paper reports beyond its ablations, or what we have measured."""
+def _headline(paper: Paper, recipe: Recipe[Any], measured: bool) -> bool:
+    """Return True for what stands on the first page: what a paper reports beyond ablations, or what was measured."""
     reporting = {row.table for row in recipe.reported}
-    return bool(reporting - ABLATIONS[recipe.reported[0].paper]) if reporting else measured
+    return bool(reporting.difference(paper.ablations)) if reporting else measured
 
 
 def with_tables(text: str, named: dict[str, str]) -> str:
@@ -196,13 +193,13 @@ def listing() -> str:
     """All rows of all papers in aligned columns, and below each paper what must be known."""
     entries = scores()
     lines = []
-    for paper, recipes in PAPERS.items():
+    for paper in papers.every():
         columns = ("recipe", "where", "protocol", "metric", "reported", "measured")
-        cells = [columns, *([getattr(row, column) for column in columns] for row in rows(recipes, entries))]
+        cells = [columns, *([getattr(row, column) for column in columns] for row in rows(paper.recipes, entries))]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines += [paper, ""]
+        lines += [paper.folder, ""]
         lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-        lines += ["", *notes(recipes), ""]
+        lines += ["", *notes(paper.recipes), ""]
     return "\n".join(lines)
 
 

@@ -1,9 +1,10 @@
 """How errors are said: in a sentence with what was given, what is allowed and what to do."""
 
+import difflib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -14,6 +15,24 @@ def require(holds: bool, sentence: str) -> None:
     """
     if not holds:
         raise ValueError(sentence)
+
+
+def unknown(what: str, given: object, allowed: Iterable[object]) -> str:
+    """Say that `given` is not among `allowed`, and which of them is closest."""
+    names = [str(name) for name in allowed]
+    closest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.4)
+    suggestion = f"; did you mean {closest[0]!r}?" if closest else ""
+    return f"there is no {what} {given!r}, only {', '.join(names)}{suggestion}"
+
+
+def refuse_unknown(name: str, value: object, words: Any) -> None:
+    """Refuse a word that is not one of a Literal's, which the Literal alone does not.
+
+    Raises:
+        ValueError: naming the word and the allowed ones.
+    """
+    allowed = get_args(words)
+    require(value in allowed, f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from torch import nn
 
-from core.recipe import Precision, Run
+from core.recipe import ChannelsLast, Precision, Run
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -51,6 +51,16 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
             f"{run.accumulate} accumulated parts; choose numbers whose product divides {batch}"
         )
     return accelerator
+
+
+def channels_last(choice: ChannelsLast, device: torch.device, precision: Precision) -> bool:
+    """Return True if images lie in memory with their colours beside each other: it pays on a GPU in half precision."""
+    return choice == "on" or (choice == "auto" and device.type == "cuda" and precision != "fp32")
+
+
+def compiled(network: Module) -> Module:
+    """Compile a network for images of any size."""
+    return cast(Module, torch.compile(network))
 
 
 def use_cores(device: torch.device, threads: int | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_origin
 
 import cattrs
+
+from core.errors import refuse_unknown
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 
@@ -16,6 +18,14 @@ _converter.register_structure_hook(Path, lambda value, _: Path(value))
 
 
 Kind = TypeVar("Kind")
+
+
+def _word(value: Any, literal: Any) -> Any:
+    refuse_unknown("it", value, literal)
+    return value
+
+
+_converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _word)
 
 
 def to_json(value: Any) -> Any:
@@ -39,6 +49,15 @@ def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
         return _converter.structure(value, cast(type[Kind], kind))
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
+
+
+def checked(value: Kind) -> Kind:
+    """A frozen value whose words are all among the allowed ones, which a Literal alone does not see to.
+
+    Raises:
+        ValueError: naming the field, its word and the allowed ones.
+    """
+    return from_json(type(value), to_json(value))
 
 
 def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:

@@ -22,9 +22,10 @@ from huggingface_hub.utils import yaml_dump
 import papers
 from core.networks import backbones
 from core.networks.network import About
+from core.paper import Paper
 from core.recipe import Protocol, Recipe
 from hub.licences import licence_of
-from hub.networks import ORIGIN, Paper
+from hub.networks import ORIGIN
 
 METRICS = {"mIoU": ("mean_iou", "mean_iou"), "pixel accuracy": ("pixel_accuracy", "accuracy")}
 """By the metric of a reported number: its name in score.json, and the Hub's."""

@@ -17,27 +17,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import safetensors.torch
 import torch
 import tyro
 from torch import Tensor
 
+import papers
 from core import datasets, errors, files, provenance
 from core.datasets.sets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_context, voc2012
-from core.errors import door
+from core.errors import door, unknown
 from core.images.classes import Classes
 from core.networks import weights
 from core.networks.backbones import COUNTER, NETWORKS, Backbone, build
 from core.networks.network import About, Network
+from core.paper import Layout
 from core.recipe import Recipe
 from core.values import differences, to_json
-from hub.layouts import LAYOUTS, Layout
 from hub.networks import ORIGIN
 
-NetworkSource = Literal["danet-mmseg", "danet-released", "pdanet-released"]
+NETWORK_SOURCES = {source: (paper, layout) for paper in papers.every() for source, layout in paper.public.items()}
+"""Whose weights are known: the paper and the names, by what the command line calls them."""
+
 BackboneSource = Literal["torchvision", "timm"]
+BACKBONE_SOURCES: tuple[BackboneSource, ...] = get_args(BackboneSource)
 
 CLASSES: dict[str, Classes] = {
     "ade20k": ade20k.CLASSES,
@@ -56,7 +60,12 @@ class Options:
     """Convert public weights into ours."""
 
     source: tyro.conf.Positional[
-        Annotated[NetworkSource | BackboneSource, tyro.conf.arg(help="the network, and whose code wrote the file")]
+        Annotated[
+            str,
+            tyro.conf.arg(
+                help=f"the network, and whose code wrote the file: {', '.join((*NETWORK_SOURCES, *BACKBONE_SOURCES))}"
+            ),
+        ]
     ]
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="a .pth, .pth.tar, .pt, .bin or .safetensors file")]
     to: Annotated[Path, tyro.conf.arg(help="the folder to write; it must not exist yet, or be empty")]
@@ -150,13 +159,13 @@ def _renamed(
     return ours, used, dropped
 
 
-def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str, Tensor], digest: str) -> str:
+def convert_network(options: Options, source: str, theirs: Mapping[str, Tensor], digest: str) -> str:
     """Convert a network and write it as a checkpoint folder; return what to say about it.
 
     Raises:
         ValueError: if the file has another layout, or is of another network than the recipe's.
     """
-    layout = LAYOUTS[source]
+    paper, layout = NETWORK_SOURCES[source]
     _refuse_another_layout(options.file, source, theirs)
     published = _recipe(options, source)
     recipe = published
@@ -165,7 +174,7 @@ def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str
             raise ValueError(f"files of {source} have no auxiliary classifier; leave out --auxiliary keep")
         recipe = replace(published, architecture=replace(published.architecture, deep_supervision=True))
     with torch.device("meta"):
-        network = cast(Any, layout.paper.network)(recipe.data.num_classes, recipe.architecture).eval()
+        network = paper.build(recipe).eval()
     report = convert(theirs, layout, network, options.auxiliary == "keep", f"{options.file} for {recipe.name!r}")
 
     origin = f"converted from {options.file.name} ({source}, sha256 {digest})"
@@ -176,7 +185,7 @@ def convert_network(options: Options, source: NetworkSource, theirs: Mapping[str
         network.save_pretrained(folder)
     return (
         f"{report}\nwrote {options.to}; test it with\n"
-        f"accelerate launch papers/{layout.paper.folder}/evaluate.py {recipe.name} --weights {options.to} --data DIR"
+        f"accelerate launch papers/{paper.folder}/evaluate.py {recipe.name} --weights {options.to} --data DIR"
     )
 
 
@@ -238,16 +247,14 @@ def _read(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _recipe(options: Options, source: NetworkSource) -> Recipe[Any]:
+def _recipe(options: Options, source: str) -> Recipe[Any]:
     """The recipe that was asked for, else that of the public file of this name, else the layout's own."""
-    layout = LAYOUTS[source]
+    paper, layout = NETWORK_SOURCES[source]
     if options.recipe is not None:
-        if options.recipe not in layout.paper.recipes:
-            raise ValueError(
-                f"there is no recipe {options.recipe!r} for {source}, only {', '.join(layout.paper.recipes)}"
-            )
-        return layout.paper.recipes[options.recipe]
-    public = {row.row: recipe for recipe in layout.paper.recipes.values() for row in recipe.reported}
+        if options.recipe not in paper.recipes:
+            raise ValueError(f"there is no recipe {options.recipe!r} for {source}, only {', '.join(paper.recipes)}")
+        return paper.recipes[options.recipe]
+    public = {row.row: recipe for recipe in paper.recipes.values() for row in recipe.reported}
     for name, recipe in public.items():
         if options.file.name.startswith(f"{name}_"):
             return recipe
@@ -257,14 +264,14 @@ def _recipe(options: Options, source: NetworkSource) -> Recipe[Any]:
             f"the name of {options.file.name} is none of the public files', so it can't tell how it was trained; pass "
             f"--recipe, one of {', '.join(names)}"
         )
-    return layout.paper.recipes[layout.recipe]
+    return paper.recipes[layout.recipe]
 
 
-def _refuse_another_layout(file: Path, source: NetworkSource, theirs: Mapping[str, Tensor]) -> None:
+def _refuse_another_layout(file: Path, source: str, theirs: Mapping[str, Tensor]) -> None:
     """Refuse a file of which most names are strange, rather than list them all as missing and unexpected."""
     known = {
         name: sum(key.startswith((*layout.names, *layout.auxiliary, *layout.dropped)) for key in theirs)
-        for name, layout in LAYOUTS.items()
+        for name, (_, layout) in NETWORK_SOURCES.items()
     }
     nearest = max(known, key=known.__getitem__)
     if 2 * known[source] < len(theirs) or not theirs:
@@ -298,12 +305,15 @@ def run(options: Options) -> str:
         ValueError: in a sentence, if the file can't be read or converted, or the folder is not free.
         FileNotFoundError: if there is no such file.
     """
+    sources = (*NETWORK_SOURCES, *BACKBONE_SOURCES)
+    if options.source not in sources:
+        raise ValueError(unknown("source", options.source, sources))
     _refuse_taken(options.to)
     theirs = _read(options.file)
     digest = files.sha256(options.file)
-    if options.source == "torchvision" or options.source == "timm":  # a form that mypy follows
-        return convert_backbone(options, options.source, theirs, digest)
-    return convert_network(options, options.source, theirs, digest)
+    if options.source in NETWORK_SOURCES:
+        return convert_network(options, options.source, theirs, digest)
+    return convert_backbone(options, cast(BackboneSource, options.source), theirs, digest)
 
 
 def main() -> None:

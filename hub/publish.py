@@ -14,16 +14,17 @@ from typing import Annotated, Any
 import tyro
 from huggingface_hub import HfApi
 
+import papers
 from core import errors, files
 from core.errors import door
 from core.networks import repository
 from core.networks.network import About
+from core.paper import Paper
 from core.recipe import Recipe
 from core.training.setup import SCORE
 from core.values import differences, from_json
 from hub import card
 from hub.card import Publication
-from hub.networks import PAPERS, Paper, paper_of
 
 COPIED = (repository.CONFIG, repository.WEIGHTS, repository.FINGERPRINT, SCORE)
 CARD = "README.md"
@@ -53,7 +54,7 @@ def gather(options: Options) -> Publication:
         ValueError: if the name is no org/name or promises another row, the run has no score or one of other weights,
             its recipe is another or was changed and has the name of a row, or the weights fail their fingerprint.
     """
-    paper = paper_of(options.recipe)
+    paper = papers.paper_of(options.recipe)
     recipe = paper.recipes[options.recipe]
     if recipe.same_weights_as:
         raise ValueError(
@@ -87,7 +88,7 @@ def gather(options: Options) -> Publication:
 def _refuse_name(repo: str, recipe: Recipe[Any], changed: card.Changes) -> None:
     """The name of a row is kept for the weights that its recipe trains."""
     name = repo.split("/")[1]
-    rows = {row.lower() for paper in PAPERS.values() for row in paper.recipes}
+    rows = {row.lower() for paper in papers.every() for row in paper.recipes}
     if name.lower() not in rows:
         return
     if changed:

@@ -5,7 +5,34 @@ Every folder keeps the same contracts:
 * `model.py`: a network maps an image `b 3 h w` to a NamedTuple whose `.scores` is `b k h w` at input size. Its
   `Architecture` is a frozen dataclass, so that it can stand in a recipe and in `config.json`.
 * `loss.py`: `loss(output, labels) -> dict[str, Tensor]` gives named terms, already weighted; their sum is minimised.
-* `recipes.py`: `RECIPES: dict[str, Recipe]`, one value for each row that the paper reports; `DEMO` names the one that
-  runs without arguments.
+* `recipes.py`: one value for each row that the paper reports. It ends in `PAPER`, which says all that the Hub, the
+  gates and the tests must know of the paper.
 * `train.py`, `evaluate.py`, `figures.py`: the commands.
 """
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.paper import Paper
+
+NAMES = ("danet", "dfdam", "pdanet", "ranet", "sanet")
+"""The folders, which are the only list of the papers."""
+
+
+def every() -> Iterator["Paper"]:
+    """Load the papers one after another."""
+    return (import_module(f"papers.{name}.recipes").PAPER for name in NAMES)
+
+
+def paper_of(recipe: str) -> "Paper":
+    """The paper that has a recipe.
+
+    Raises:
+        ValueError: if none has.
+    """
+    for paper in every():
+        if recipe in paper.recipes:
+            return paper
+    raise ValueError(f"no paper has a recipe {recipe!r}; --help of a paper's train.py lists its recipes")

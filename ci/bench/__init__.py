@@ -1,1 +1,1 @@
-"""Benchmarks that are kept with the code: what is fast, how much memory it takes, and the targets that it must reach."""
+"""Benchmarks that are kept with the code: time, memory, and the targets that they must reach."""

@@ -11,13 +11,14 @@ The exit code is 1 if a target is missed, and 2 if nothing could be measured.
 """
 
 import sys
+from collections.abc import Callable
 
 import tyro
 
 from ci.bench import attention, data, gpu, regions, step, testing
 from core.errors import door, refuse
 
-BENCHES = {
+BENCHES: dict[str, Callable[..., int]] = {
     "attention": attention.main,
     "step": step.main,
     "testing": testing.main,

@@ -3,8 +3,8 @@
     OMP_WAIT_POLICY=passive python -m ci.bench attention
     python -m ci.bench attention --device cuda
 
-Both run in the same process, in turns; medians are compared. Memory is what forward and backward hold beyond the inputs.
-The targets, as shares of the usual form's figures, are for the sizes that are the defaults of each device:
+Both run in the same process, in turns; medians are compared. Memory is what forward and backward hold beyond the
+inputs. The targets, as shares of the usual form's figures, are for the sizes that are the defaults of each device:
 
     CPU, 1 x 9409, float32             time 0.8 forward and forward + backward, memory 1/12; with spread energies
                                        (deviation 20) 0.2 where denormal numbers are slow, else 0.8 too

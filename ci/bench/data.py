@@ -25,12 +25,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 import torch
+import tyro
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ci.bench.harness import say
 from core import provenance
 from core.datasets import SCENES, read
 from core.datasets.cache import Pixels
@@ -212,6 +214,20 @@ def generate(folder: Path, images: int, size: tuple[int, int] = SIZE) -> Pairs:
             files[name].append(folder / f"{index:04d}_{name}.png")
             Image.fromarray(pixels).save(files[name][-1])
     return Pairs(from_files(files["image"], files["labels"]), SCENES, plain_mapping(SCENES))
+
+
+def main(
+    name: tyro.conf.Positional[str],
+    data: tyro.conf.Positional[Path | None] = None,
+    split: str = "train",
+    images: int = 16,
+    rounds: int = 3,
+    crop: int | None = None,
+    epochs: int = 5,
+) -> int:
+    """Measure how fast images become ready for training; the arguments are those of `bench`."""
+    say(bench(name, data, split, images, rounds, crop, epochs))
+    return 0
 
 
 def bench(

@@ -2,8 +2,8 @@
 
     python -m ci.bench gpu --minutes 8 --to gpu.json
 
-Each part runs in a process of its own with a time of its own, so that one that fails or hangs does not end the rest, and
-the JSON is written after each.
+Each part runs in a process of its own with a time of its own, so that one that fails or hangs does not end the rest,
+and the JSON is written after each.
 """
 
 import subprocess

@@ -1,8 +1,8 @@
 """How fast and how frugal RANet's regions are, beside a form that builds tables of all pairs.
 
-    OMP_WAIT_POLICY=passive python -m ci.region_benchmark
-    python -m ci.region_benchmark --side 33 --rounds 5
-    python -m ci.region_benchmark --device cuda --form kernel
+    OMP_WAIT_POLICY=passive python -m ci.bench regions
+    python -m ci.bench regions --side 33 --rounds 5
+    python -m ci.bench regions --device cuda --no-compare
 
 Everything is float32, one image. "trained" maps are made from the labels of an embedded scene and have a few dozen
 regions; "untrained" ones are nearly uniform, which makes a single region, the most work that there can be. The usual
@@ -22,26 +22,19 @@ counts the work of others too, and an idle one takes no longer than the sum. The
 The usual form needs about 34 bytes for each pair (i, j), 3 GB at the default size.
 """
 
-import statistics
-import sys
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ci.attention_benchmark import machine, peak, say
+from ci.bench.harness import Line, growth, in_new_process, on_cuda, report, say, seconds
 from core.datasets.sets import scenes
-from core.errors import require
-from papers.ranet import operators
 from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.interaction import RegionInteraction
 from papers.ranet.passes import Form, halves
@@ -65,7 +58,6 @@ PAPER = Form("paper", True, True)
 
 Kind = Literal["trained", "untrained"]
 Name = Literal["usual", "construction", "both"]
-OnCuda = Literal["faster", "plain", "kernel"]
 Build = Callable[[Tensor, Tensor], Regions]
 
 
@@ -186,27 +178,8 @@ def both(A: Tensor, B: Tensor, C: Tensor) -> None:
     torch.autograd.grad(RegionInteraction()(leaves[0], CONSTRUCT(*leaves[1:])).sum(), leaves)
 
 
-def seconds(runs: Mapping[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
-    """Return the median seconds of each run over interleaved rounds: the clock's, or the processor's if less.
-
-    On CUDA there is a round before, which is not counted: forms are chosen, and kernels compiled, at their first use.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    uncounted = int(device != "cpu")
-    for _ in range(uncounted + rounds):
-        for name, run in runs.items():
-            clock, processor = time.perf_counter(), time.process_time()
-            run()
-            if device != "cpu":
-                torch.cuda.synchronize(device)
-            passed, worked = time.perf_counter() - clock, time.process_time() - processor
-            times[name].append(min(passed, worked) if device == "cpu" else passed)
-    return {name: statistics.median(values[uncounted:]) for name, values in times.items()}
-
-
-def growth(name: Name, side: int, classes: int, device: str, form: OnCuda) -> float:
-    """Return the MB that forward and backward add to untrained maps; call it in a new process."""
-    operators.ON_CUDA = form
+def memory_of(name: Name, side: int, classes: int, device: str) -> int:
+    """Return the bytes that forward and backward add to untrained maps; on a CPU, call it in a new process."""
 
     def of_side(length: int) -> Callable[[], None]:
         B, C = maps("untrained", length, classes, device)
@@ -214,28 +187,48 @@ def growth(name: Name, side: int, classes: int, device: str, form: OnCuda) -> fl
             return partial(both, torch.randn(1, CHANNELS, length, length, device=device), B, C)
         return partial(training, usual if name == "usual" else CONSTRUCT, B, C)
 
-    of_side(7)()  # libraries load at their first use
-    run = of_side(side)
-    if device != "cpu":
-        run()  # the choice of a form holds the results of both
-        torch.cuda.reset_peak_memory_stats(device)
-    before = peak(device)
-    run()
-    return (peak(device) - before) / 1e6
+    of_side(7)()  # libraries load, and kernels are compiled, at their first use
+    return growth(of_side(side), device)
 
 
-def growth_in_new_process(name: Name, side: int, classes: int, device: str = "cpu", form: OnCuda = "faster") -> float:
-    """Return `growth`, measured where nothing else has used memory yet."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(growth, name, side, classes, device, form).result()
+def megabytes(name: Name, side: int, classes: int, device: str) -> float:
+    """Return `memory_of` in MB, on a CPU measured where nothing else has used memory yet."""
+    arguments = (name, side, classes, device)
+    return (memory_of(*arguments) if on_cuda(device) else in_new_process(memory_of, *arguments)) / 1e6
 
 
-def judge(what: str, measured: float, unit: str, target: float | None, than: str = "") -> bool:
-    """Write one measurement and its target, and return whether it is met."""
-    met = target is None or measured <= target
-    goal = "no target" if target is None else f"target {target:.3f} {unit} {'met' if met else 'NOT met'}"
-    say(f"{what:48} {measured:9.3f} {unit}   {goal}{than}")
-    return met
+def measured(side: int, classes: int, rounds: int, device: str, compare: bool) -> Iterator[Line]:
+    """Measure construction, interaction and both on trained and untrained maps, and their memory."""
+    size = (torch.device(device).type, side)
+    builds: dict[str, Build] = {"construction": CONSTRUCT, **({"usual": usual} if compare else {})}
+    for build in builds.values():
+        training(build, *maps("untrained", 7, classes, device))
+    kinds: tuple[Kind, ...] = ("trained", "untrained")
+    for kind in kinds:
+        B, C = maps(kind, side, classes, device)
+        regions = CONSTRUCT(B, C)
+        say(f"{kind} maps: {int(regions.number)} regions")
+        A = torch.randn(1, CHANNELS, side, side, device=device)
+        interaction(regions, A)
+        runs: dict[str, Callable[[], None]] = {
+            f"{name}, {what}": partial(run, build, B, C)
+            for what, run in (("forward", forward), ("forward + backward", training))
+            for name, build in builds.items()
+        }
+        runs["interaction, forward + backward"] = partial(interaction, regions, A)
+        runs["both, forward + backward"] = partial(both, A, B, C)
+        times = seconds(runs, rounds, device, uncounted=int(on_cuda(device)), processor=True)
+        for what in (name for name in times if not name.startswith("usual")):
+            yield Line(f"{what}, {kind}", times[what], "s", None, SECONDS.get(size, {}).get(what))
+            if compare and what.startswith("construction"):
+                theirs = times[what.replace("construction", "usual")]
+                yield Line(f"{what}, {kind}", times[what], "s", theirs, TIME_TARGET)
+    for name in ("construction", "both"):
+        target = MEGABYTES.get(size, {}).get(name)
+        yield Line(f"{name}, memory", megabytes(name, side, classes, device), "MB", None, target)
+    if compare:
+        ours, theirs = (megabytes(name, side, classes, device) for name in ("construction", "usual"))
+        yield Line("construction, memory", ours, "MB", theirs, MEMORY_TARGET)
 
 
 def main(
@@ -244,7 +237,7 @@ def main(
     rounds: int = 1,
     device: str = "cpu",
     compare: bool = True,
-    form: OnCuda = "faster",
+    to: Path | None = None,
 ) -> int:
     """Measure the regions of RANet in time and memory; return 1 if a target is missed.
 
@@ -254,52 +247,6 @@ def main(
         rounds: timed rounds, whose median is taken.
         device: "cpu" or a CUDA device.
         compare: with the usual form.
-        form: on CUDA, of the construction: plain PyTorch, the Triton kernels, or the faster of both for each pass.
-
-    Raises:
-        ValueError: if a form is asked for where there is no choice.
+        to: a file for the figures, as JSON.
     """
-    require(
-        form == "faster" or device != "cpu",
-        f"--form {form} is a choice on CUDA and the device is {device}, which has the plain form alone; "
-        "pass --device cuda or leave it out",
-    )
-    operators.ON_CUDA = form
-    say(machine(device))
-    say(f"{side} x {side} positions, {classes} classes, float32, {rounds} rounds")
-    size = (torch.device(device).type, side)
-    builds: dict[str, Build] = {"construction": CONSTRUCT, **({"usual": usual} if compare else {})}
-    for build in builds.values():
-        training(build, *maps("untrained", 7, classes, device))
-    met = []
-    kinds: tuple[Kind, ...] = ("trained", "untrained")
-    for kind in kinds:
-        B, C = maps(kind, side, classes, device)
-        regions = CONSTRUCT(B, C)
-        say(f"{kind} maps: {int(regions.number)} regions")
-        A = torch.randn(1, CHANNELS, side, side, device=device)
-        interaction(regions, A)
-        runs = {f"{name}, forward": partial(forward, build, B, C) for name, build in builds.items()}
-        runs |= {f"{name}, forward + backward": partial(training, build, B, C) for name, build in builds.items()}
-        runs["interaction, forward + backward"] = partial(interaction, regions, A)
-        runs["both, forward + backward"] = partial(both, A, B, C)
-        times = seconds(runs, rounds, device)
-        for what in (name for name in times if not name.startswith("usual")):
-            met.append(judge(f"{what}, {kind}", times[what], "s", SECONDS.get(size, {}).get(what)))
-            if compare and what.startswith("construction"):
-                theirs = times[what.replace("construction", "usual")]
-                share = times[what] / theirs
-                met.append(judge("  of the usual form's time", share, "", TIME_TARGET, f", {theirs:.3f} s"))
-    megabytes = partial(growth_in_new_process, side=side, classes=classes, device=device, form=form)
-    ours = {name: megabytes(name) for name in ("construction", "both")}
-    for name, measured in ours.items():
-        met.append(judge(f"{name}, memory", measured, "MB", MEGABYTES.get(size, {}).get(name)))
-    if compare:
-        theirs = megabytes("usual")
-        share = ours["construction"] / theirs
-        met.append(judge("  of the usual form's memory", share, "", MEMORY_TARGET, f", {theirs:.0f} MB"))
-    return 0 if all(met) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    return report(list(measured(side, classes, rounds, device, compare)), device, to)

@@ -28,7 +28,7 @@ from core import machine
 from core.networks.attention import forced
 from core.recipe import ChannelsLast, Precision, Recipe
 from core.training.loop import make_optimiser
-from hub.networks import paper_of
+from papers import paper_of
 
 TARGETS = {("danet-r101-cityscapes", "bf16", 4): (1.0, 0.72, 1.25)}
 """By recipe, precision and batch: images a second, memory, and images a second compiled, as shares of the usual's."""
@@ -51,15 +51,14 @@ class Step:
     ) -> None:
         paper = paper_of(recipe.name)
         machine.seed_everything(0)
-        network: Any = paper.network
-        self.network = network(recipe.data.num_classes, recipe.architecture).to(device).train()
+        self.network = paper.build(recipe).to(device).train()
         place = torch.device(device)
         self.last = machine.channels_last(channels_last, place, precision)
         if self.last:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optimisation, place)
         self.run: Callable[[Tensor], Any] = machine.compiled(self.network) if compiled else self.network
-        self.loss = paper.loss(recipe.architecture)
+        self.loss = paper.objective(recipe.architecture)
         self.image = torch.randn(batch, 3, crop, crop, device=device)
         if self.last:
             self.image = self.image.contiguous(memory_format=torch.channels_last)
@@ -110,7 +109,7 @@ def measured(
     """Measure a recipe's step, ours and the usual one on the same network; compiled, beside the usual one as it is."""
     time_target, memory_target, compiled_target = TARGETS.get((recipe.name, precision, batch), (None, None, None))
     plain = Step(recipe, device, precision, batch, crop, channels_last, compiled=False)
-    runs = {"usual": partial(usual_step, plain), "ours": plain}
+    runs: dict[str, Callable[[], None]] = {"usual": partial(usual_step, plain), "ours": plain}
     times = seconds(runs, rounds, device, uncounted=3)
     usual = batch / times["usual"]
     yield Line(f"{recipe.name}, {precision}", batch / times["ours"], "images/s", usual, time_target, higher=True)

@@ -3,15 +3,14 @@
     python -m ci.bench testing --device cuda --precision bf16
 
 The image has 1024 x 2048 pixels, the network is the final DANet (ResNet-101, multi-grid, random weights), and the
-protocol is its own: windows of 768 in steps of 512, and their mirror images. The target is 10 images a second in bf16 on
-an H200.
+protocol is its own: windows of 768 in steps of 512, and their mirror images. The target is 10 images a second in bf16
+on an H200.
 """
 
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,7 @@ from core import machine
 from core.networks.attention import forced
 from core.networks.inference import infer
 from core.recipe import Precision
-from hub.networks import paper_of
+from papers import paper_of
 
 RECIPE = "danet-r101-cityscapes"
 TARGETS = {("bf16", "NVIDIA H200"): 10.0}
@@ -32,8 +31,7 @@ TARGETS = {("bf16", "NVIDIA H200"): 10.0}
 def measured(device: str, precision: Precision, height: int, width: int, rounds: int) -> Iterator[Line]:
     """Measure the protocol by our attention and by the usual one, and the whole image at once."""
     row = paper_of(RECIPE).recipes[RECIPE]
-    build: Any = paper_of(RECIPE).network
-    network = build(row.data.num_classes, row.architecture).to(device).eval()
+    network = paper_of(RECIPE).build(row).to(device).eval()
     place = torch.device(device)
     if machine.channels_last("auto", place, precision):
         network = network.to(memory_format=torch.channels_last)

@@ -4,7 +4,6 @@ python -m core.datasets list                            what can be read, and wh
 python -m core.datasets check NAME DIR                  is it complete and right? ends with "ready", or says what is not
 python -m core.datasets prepare NAME DIR [--to DIR]     converts labels that need decoding, once
 python -m core.datasets push NAME DIR --repo ORG/NAME   to the Hugging Face Hub, as parquet
-python -m core.datasets bench NAME DIR                  images per second of decoding, of transforming, of the loader
 """
 
 import sys
@@ -16,7 +15,6 @@ from typing import Annotated, Any
 import tyro
 
 from core import datasets
-from core.datasets import bench as benchmark
 from core.datasets import check as inspection
 from core.datasets import prepare as conversion
 from core.datasets import push as publication
@@ -136,26 +134,6 @@ def push(
     return 0
 
 
-def bench(
-    name: Name,
-    folder: AnyFolder = None,
-    /,
-    *,
-    split: str = "train",
-    images: int = 16,
-    rounds: int = 3,
-    crop: Annotated[int | None, tyro.conf.arg(help="side of the crop; None: three quarters of the short side")] = None,
-    epochs: Annotated[int, tyro.conf.arg(help="how often a worker goes over the images, for its memory")] = 5,
-) -> int:
-    """Images per second of a core: a plain pipeline, the one here, the one with a cache, and the ceiling.
-
-    NAME may also be `generated`: street scenes of 2048 x 1024 pixels.
-    """
-    with door():
-        say(benchmark.bench(name, folder, split, images, rounds, crop, epochs))
-    return 0
-
-
 def _refuse_unknown(name: str, folder: Path | None) -> None:
     """The name and the folder, before anything is done."""
     if name == "scenes" or name.startswith((datasets.HUB, datasets.STREAM)):
@@ -171,7 +149,6 @@ def main(arguments: Sequence[str]) -> int:
         "check": check,
         "prepare": prepare,
         "push": push,
-        "bench": bench,
     }
     status: int = tyro.extras.subcommand_cli_from_dict(
         commands, prog="python -m core.datasets", description=(__doc__ or "").partition("\n")[0], args=arguments

@@ -15,7 +15,6 @@ in 2019 (BSD-3-Clause); `.gluon_in1k` is GluonCV's, with deep stems (Apache-2.0)
 `.aa_in1k` is EfficientNet's own of 2019, trained with AutoAugment (Apache-2.0).
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from core.errors import unknown
 from core.networks.weights import WEIGHTS, read_weights, refuse_misfits, shapes
 
 BackboneName = Literal[
@@ -114,11 +114,11 @@ class Backbone:
     def __post_init__(self) -> None:
         network = NETWORKS.get(self.name)
         if network is None:
-            raise ValueError(_unknown("backbone", self.name, NETWORKS))
+            raise ValueError(unknown("backbone", self.name, NETWORKS))
         if self.stem not in network.stems:
-            raise ValueError(_unknown(f"{self.name} with the stem", self.stem, network.stems))
+            raise ValueError(unknown(f"{self.name} with the stem", self.stem, network.stems))
         if self.output_stride not in network.output_strides:
-            raise ValueError(_unknown(f"{self.name} at output stride", self.output_stride, network.output_strides))
+            raise ValueError(unknown(f"{self.name} at output stride", self.output_stride, network.output_strides))
         if self.multi_grid is None:
             return
 
@@ -214,14 +214,6 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
     given = {key: shape for key, shape in shapes(tensors).items() if not key.endswith(COUNTER)}
     refuse_misfits(f"{path} does not fit {backbone.name} with the {backbone.stem} stem", expected, given)
     features.body.load_state_dict(tensors, strict=False)  # only counters can still differ
-
-
-def _unknown(what: str, given: object, allowed: Iterable[object]) -> str:
-    """Say that `given` is not among `allowed`, and which of them is closest."""
-    names = [str(name) for name in allowed]
-    closest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.4)
-    suggestion = f"; did you mean {closest[0]!r}?" if closest else ""
-    return f"there is no {what} {given!r}, only {', '.join(names)}{suggestion}"
 
 
 def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:

@@ -1,10 +1,19 @@
 """Loss terms that papers share."""
 
+from typing import Any, Protocol, runtime_checkable
+
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from core.images.classes import IGNORE
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """An objective: named, already weighted terms whose sum is minimised."""
+
+    def __call__(self, output: Any, labels: Int64[Tensor, "b h w"], /) -> dict[str, Float[Tensor, ""]]: ...
 
 
 def cross_entropy(scores: Float[Tensor, "b k h w"], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:

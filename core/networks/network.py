@@ -1,10 +1,10 @@
 """What the five networks share and no more: loading and saving, and the prediction for one picture."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from core import errors, files
+from core.errors import require, unknown
 from core.images import pictures
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation, to_tensor
@@ -22,7 +23,7 @@ from core.networks import backbones, fingerprint, repository, weights
 from core.networks.backbones import Backbone, Features
 from core.networks.inference import infer
 from core.recipe import Protocol
-from core.values import from_json, to_json
+from core.values import checked, from_json, to_json
 
 Kind = TypeVar("Kind", bound="Network")
 
@@ -98,16 +99,27 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
     align_corners: bool
     normalisation: Normalisation
 
-    def __init__(self, num_classes: int, backbone: Backbone, align_corners: bool) -> None:
+    def __init__(self, num_classes: int, architecture: Any, **choices: Any) -> None:
+        """Build the backbone, and check and keep the rest.
+
+        Args:
+            num_classes: the k of the scores.
+            architecture: a frozen dataclass with at least `backbone` and `align_corners`.
+            choices: fields of the architecture that are to be others; a backbone may be a name.
+
+        Raises:
+            ValueError: if a choice is unknown or impossible.
+        """
         super().__init__()
         if not 1 <= num_classes <= IGNORE:
             raise ValueError(
                 f"{type(self).__name__} needs num_classes of at least 1 and at most {IGNORE}, got {num_classes}"
             )
+        self.architecture = chosen(architecture, **choices)
         self.num_classes = num_classes
-        self.align_corners = align_corners
-        self.normalisation = Normalisation(*backbones.normalisation(backbone))
-        self.backbone = backbones.build(backbone)
+        self.align_corners = self.architecture.align_corners
+        self.normalisation = Normalisation(*backbones.normalisation(self.architecture.backbone))
+        self.backbone = backbones.build(self.architecture.backbone)
 
     @property
     def about(self) -> About | None:
@@ -209,8 +221,11 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """Write the weights and their fingerprint, and settle what the mixin then writes as `config.json`."""
         super()._save_pretrained(save_directory)
         files.write_json(save_directory / repository.FINGERPRINT, fingerprint.take(self, self.normalisation))
+        kept = {"about": about} if (about := (self._hub_mixin_config or {}).get("about")) else {}
         self._hub_mixin_config = {
-            **(self._hub_mixin_config or {}),
+            "num_classes": self.num_classes,
+            "architecture": to_json(self.architecture),
+            **kept,
             "architectures": [type(self).__name__],
             "normalisation": to_json(self.normalisation),
         }
@@ -236,16 +251,15 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         Names and shapes are compared first, with a network that occupies no memory.
         """
         path = Path(model_id, repository.WEIGHTS)
-        make = cast(Callable[[int, Any], Kind], cls)
         with torch.device("meta"):
-            expected = weights.shapes(make(config["num_classes"], architecture).state_dict())
+            expected = weights.shapes(cls(config["num_classes"], architecture).state_dict())
         fits = f"{path} does not fit the {cls.__name__} of its {repository.CONFIG}"
         weights.refuse_misfits(fits, expected, weights.read_shapes(path))
         about = from_json(About, config["about"]) if config.get("about") else None
         if about is not None and len(about.classes) != config["num_classes"]:
             raise ValueError(f"{model_id} names {len(about.classes)} classes for {config['num_classes']} scores")
 
-        network = make(num_classes, architecture)
+        network = cls(num_classes, architecture)
         dropped = load_matching(network, safetensors.torch.load_file(path, device=map_location))
         network.normalisation = from_json(Normalisation, config["normalisation"])
         if dropped:
@@ -259,6 +273,20 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         return network.to(map_location).eval()
 
 
+def chosen(architecture: Any, **choices: Any) -> Any:
+    """An architecture with some of its fields replaced, all of them checked.
+
+    Raises:
+        ValueError: naming the allowed fields or words, if one is unknown.
+    """
+    names = [field.name for field in fields(architecture)]
+    for name in choices:
+        require(name in names, unknown(f"choice of {type(architecture).__module__}", name, names))
+    if isinstance(choices.get("backbone"), str):
+        choices["backbone"] = Backbone(choices["backbone"])
+    return checked(replace(architecture, **choices))
+
+
 def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Load weights, in place; classifiers of another number of classes are left out, by name, and stay as they are.
 
@@ -268,10 +296,9 @@ def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, .
     Raises:
         ValueError: if anything else is missing, unexpected or of another shape; all of it is listed.
     """
-    make = cast(Callable[[int, Any], Network], type(network))
     expected, given = weights.shapes(network.state_dict()), weights.shapes(state)
     with torch.device("meta"):
-        other = weights.shapes(make(network.num_classes % IGNORE + 1, network.architecture).state_dict())
+        other = weights.shapes(type(network)(network.num_classes % IGNORE + 1, network.architecture).state_dict())
     classifiers = [name for name in expected if other[name] != expected[name]]
     foreign = all(name in given and given[name] != expected[name] for name in classifiers)
     dropped = tuple(classifiers) if foreign else ()

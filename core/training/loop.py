@@ -44,6 +44,16 @@ def parameter_groups(network: Network, optimisation: Optimisation) -> list[dict[
     ]
 
 
+def make_optimiser(network: Network, optimisation: Optimisation, device: torch.device) -> torch.optim.Optimizer:
+    """SGD with momentum; on a GPU all parameters in one kernel."""
+    return torch.optim.SGD(
+        parameter_groups(network, optimisation),
+        momentum=optimisation.momentum,
+        weight_decay=optimisation.weight_decay,
+        fused=device.type == "cuda" or None,
+    )
+
+
 def train(training: Training[Architecture]) -> Score:
     """Train, test and save.
 
@@ -58,11 +68,10 @@ def train(training: Training[Architecture]) -> Score:
 
     # ---- network, optimiser, and where they were
     plain = machine.synchronise_batchnorm(training.network, accelerator).to(accelerator.device)
-    if run.channels_last:
+    last = machine.channels_last(run.channels_last, accelerator.device, run.precision)
+    if last:
         plain = plain.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD(
-        parameter_groups(plain, optimisation), momentum=optimisation.momentum, weight_decay=optimisation.weight_decay
-    )
+    optimiser = make_optimiser(plain, optimisation, accelerator.device)
     average = ModelEmaV3(plain, decay=optimisation.ema) if optimisation.ema else None
     first, seconds = 0, 0.0
     if state is not None:
@@ -70,7 +79,7 @@ def train(training: Training[Architecture]) -> Score:
         optimiser.load_state_dict(state["optimiser"])
         if average is not None:
             average.module.load_state_dict(state["average"])
-    network, optimiser = accelerator.prepare(torch.compile(plain) if run.compile else plain, optimiser)
+    network, optimiser = accelerator.prepare(machine.compiled(plain) if run.compile else plain, optimiser)
     if state is not None and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     tested = plain if average is None else cast(Network, average.module)
@@ -109,7 +118,7 @@ def train(training: Training[Architecture]) -> Score:
         for group in optimiser.param_groups:
             group["lr"] = rate * group["multiplier"]
         machine.seed_everything(run.seed, step, accelerator.process_index)
-        for image, labels in _next(batches, run.accumulate, accelerator, run.channels_last):
+        for image, labels in _next(batches, run.accumulate, accelerator, last):
             with accelerator.accumulate(network):
                 terms = training.loss(network(image), labels)
                 accelerator.backward(torch.stack(list(terms.values())).sum())

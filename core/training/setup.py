@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, runtime_checkable
+from typing import Any, Generic
 
 from accelerate import Accelerator
-from jaxtyping import Float, Int64
-from torch import Tensor
 
 from core import datasets, files, machine, provenance
 from core.datasets import Pairs
 from core.datasets.servers import without_labels
 from core.networks import backbones
+from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
 from core.recipe import Architecture, Recipe, Run
 from core.training import checkpoint
@@ -21,13 +20,6 @@ from core.values import differences, to_json
 STATE = "state.pt"
 SCORE = "score.json"
 METRICS = "metrics.jsonl"
-
-
-@runtime_checkable
-class Loss(Protocol):
-    """An objective: named, already weighted terms whose sum is minimised."""
-
-    def __call__(self, output: Any, labels: Int64[Tensor, "b h w"], /) -> dict[str, Float[Tensor, ""]]: ...
 
 
 Build = Callable[[int, Architecture], Network]

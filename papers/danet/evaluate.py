@@ -1,19 +1,7 @@
 """Test a DANet: accelerate launch papers/danet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
 
-import sys
-
-from core.command import EvaluationOptions, parse
-from core.errors import door
-from core.testing.report import evaluate_checkpoint
-from papers.danet.model import Architecture, DANet
-from papers.danet.recipes import DEMO, RECIPES
-
-
-def main() -> None:
-    """Test what the command line says."""
-    with door():
-        evaluate_checkpoint(DANet, parse(EvaluationOptions[Architecture], RECIPES, DEMO, sys.argv[1:]))
-
+from core.launch import evaluate
+from papers.danet.recipes import PAPER
 
 if __name__ == "__main__":
-    main()
+    evaluate(PAPER)

@@ -10,7 +10,7 @@ The names are the paper's, so code and paper can be read side by side:
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -18,11 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.errors import refuse_unknown
 from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution
 from core.networks.network import Network
-from core.recipe import refuse_unknown
+
+Form = Literal["released", "paper"]
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class PositionAttention(nn.Module):
         ValueError: if `channels` is not a multiple of `reduction`, or the form is unknown.
     """
 
-    def __init__(self, channels: int, reduction: int = 8, form: Literal["released", "paper"] = "released") -> None:
+    def __init__(self, channels: int, reduction: int = 8, form: Form = "released") -> None:
         super().__init__()
-        refuse_unknown("the form of PositionAttention", form, ("released", "paper"))
+        refuse_unknown("the form of PositionAttention", form, Form)
         if reduction < 1 or channels % reduction:
             raise ValueError(
                 f"PositionAttention needs channels divisible by reduction, got {channels} and "
@@ -113,9 +115,9 @@ class ChannelAttention(nn.Module):
         ValueError: if the form is unknown.
     """
 
-    def __init__(self, form: Literal["released", "paper"] = "released") -> None:
+    def __init__(self, form: Form = "released") -> None:
         super().__init__()
-        refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
+        refuse_unknown("the form of ChannelAttention", form, Form)
         self.sign = 1.0 if form == "paper" else -1.0
         self.beta = nn.Parameter(torch.zeros(()))
 
@@ -165,17 +167,15 @@ class DANet(Network):
     Args:
         num_classes: the k of the scores.
         architecture: everything else.
+        choices: fields of the architecture that are to be others, such as backbone="resnet18".
 
     Raises:
         ValueError: if the architecture is impossible.
     """
 
-    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
-        kinds = ("released", "paper", "none")
-        refuse_unknown("position_attention", architecture.position_attention, kinds)
-        refuse_unknown("channel_attention", architecture.channel_attention, kinds)
-        self.architecture = architecture
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
+        super().__init__(num_classes, architecture, **choices)
+        architecture = self.architecture
         _, _, middle, channels = self.backbone.channels
         width = channels // 4
 

@@ -15,7 +15,7 @@ The layers here are chosen so that those numbers are met: `python -m ci.complexi
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,6 @@ from torch.nn import functional
 from core.networks.backbones import Backbone
 from core.networks.blocks import convolution
 from core.networks.network import Network
-from core.recipe import refuse_unknown
 
 ChannelWeights = Float[Tensor, "b c 1 1"]
 
@@ -155,18 +154,18 @@ class DFDAM(Network):
     Args:
         num_classes: the k of the scores.
         architecture: everything else.
+        choices: fields of the architecture that are to be others, such as backbone="resnet18".
 
     Raises:
         ValueError: if the architecture is impossible.
     """
 
-    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
+        super().__init__(num_classes, architecture, **choices)
+        architecture = self.architecture
         form, channels = architecture.dual_attention_fusion, architecture.channels
-        refuse_unknown("dual_attention_fusion", form, ("text", "budget", "none"))
         if channels < 16 or channels % 16:
             raise ValueError(f"channels must be a multiple of 16, as the paper's 128 is, got {channels}")
-        self.architecture = architecture
         lowest, _, third, fourth = self.backbone.channels
 
         self.convert_spatial = convolution(lowest, channels, 1)

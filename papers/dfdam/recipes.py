@@ -8,8 +8,12 @@ is which.
 from dataclasses import replace
 
 from core.networks.backbones import Backbone, BackboneName
+from core.networks.complexity import Convention
+from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from papers.dfdam.model import Architecture
+from papers.dfdam.complexity import SIZE, columns
+from papers.dfdam.loss import loss
+from papers.dfdam.model import DFDAM, Architecture
 
 DEMO = "dfdam-demo"
 
@@ -242,3 +246,15 @@ _ALL: tuple[Recipe[Architecture], ...] = (
 
 RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}
 """Every recipe by name, in the order of the paper's tables."""
+
+PAPER = Paper(
+    name="DF-DAM",
+    folder="dfdam",
+    network=DFDAM,
+    loss=loss,
+    recipes=RECIPES,
+    demo=DEMO,
+    ablations=("Table 1", "Table 2"),
+    convention=Convention("thop", SIZE),
+    columns=columns,
+)

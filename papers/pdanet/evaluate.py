@@ -1,19 +1,7 @@
 """Test a PDANet: accelerate launch papers/pdanet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
 
-import sys
-
-from core.command import EvaluationOptions, parse
-from core.errors import door
-from core.testing.report import evaluate_checkpoint
-from papers.pdanet.model import Architecture, PDANet
-from papers.pdanet.recipes import DEMO, RECIPES
-
-
-def main() -> None:
-    """Test what the command line says."""
-    with door():
-        evaluate_checkpoint(PDANet, parse(EvaluationOptions[Architecture], RECIPES, DEMO, sys.argv[1:]))
-
+from core.launch import evaluate
+from papers.pdanet.recipes import PAPER
 
 if __name__ == "__main__":
-    main()
+    evaluate(PAPER)

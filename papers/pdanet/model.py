@@ -13,7 +13,7 @@ Eq. (1) to Eq. (5) define what related work uses (atrous convolution, a CRF) and
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -21,17 +21,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.errors import refuse_unknown
 from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution
 from core.networks.network import Network
-from core.recipe import refuse_unknown
 
 LEVELS = (1, 2, 3, 6)
 """The pyramid of Figure 1(c): a level of k pools the features to k x k positions."""
 
 WIDEST = 512
 """The most channels of a level and of the fused features, whatever the backbone."""
+
+
+Form = Literal["released", "paper"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Architecture:
 
     backbone: Backbone = Backbone("resnet18", stem="deep64")
     head: Literal["pdanet", "psp", "danet", "fcn"] = "pdanet"
-    channel_attention: Literal["released", "paper"] = "released"
+    channel_attention: Form = "released"
     reduction: int = 8
     deep_supervision: bool = False
     loss_size: Literal["image", "features"] = "image"
@@ -116,9 +119,9 @@ class ChannelAttention(nn.Module):
         ValueError: if the form is unknown.
     """
 
-    def __init__(self, form: Literal["released", "paper"] = "released") -> None:
+    def __init__(self, form: Form = "released") -> None:
         super().__init__()
-        refuse_unknown("the form of ChannelAttention", form, ("released", "paper"))
+        refuse_unknown("the form of ChannelAttention", form, Form)
         self.sign = 1.0 if form == "paper" else -1.0
         self.beta = nn.Parameter(torch.zeros(()))
 
@@ -152,9 +155,7 @@ class DualAttention(nn.Module):
     any number: those of a level of the pyramid, or the classes where dual attention is the whole head.
     """
 
-    def __init__(
-        self, channels: int, width: int, reduction: int = 8, form: Literal["released", "paper"] = "released"
-    ) -> None:
+    def __init__(self, channels: int, width: int, reduction: int = 8, form: Form = "released") -> None:
         super().__init__()
         self.position = Branch(channels, channels // 4, PositionAttention(channels // 4, reduction))
         self.channel = Branch(channels, channels // 4, ChannelAttention(form))
@@ -218,7 +219,7 @@ class PyramidDualAttention(nn.Module):
         self,
         channels: int,
         reduction: int = 8,
-        form: Literal["released", "paper"] = "released",
+        form: Form = "released",
         align_corners: bool = False,
     ) -> None:
         super().__init__()
@@ -258,16 +259,15 @@ class PDANet(Network):
     Args:
         num_classes: the k of the scores.
         architecture: everything else.
+        choices: fields of the architecture that are to be others, such as backbone="resnet18".
 
     Raises:
         ValueError: if the architecture is impossible.
     """
 
-    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
-        refuse_unknown("head", architecture.head, ("pdanet", "psp", "danet", "fcn"))
-        refuse_unknown("loss_size", architecture.loss_size, ("image", "features"))
-        self.architecture = architecture
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
+        super().__init__(num_classes, architecture, **choices)
+        architecture = self.architecture
         _, _, middle, channels = self.backbone.channels
         width = min(channels, WIDEST)
         reduction, form = architecture.reduction, architecture.channel_attention

@@ -9,8 +9,12 @@ from dataclasses import replace
 from typing import Literal
 
 from core.networks.backbones import Backbone
+from core.networks.complexity import Convention
+from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from papers.pdanet.model import Architecture
+from papers.pdanet import public
+from papers.pdanet.loss import loss
+from papers.pdanet.model import Architecture, PDANet
 
 DEMO = "pdanet-demo"
 
@@ -144,3 +148,14 @@ _ALL: tuple[Recipe[Architecture], ...] = (
 
 RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}
 """Every recipe by name, in the order of the paper's tables."""
+
+PAPER = Paper(
+    name="PDANet",
+    folder="pdanet",
+    network=PDANet,
+    loss=loss,
+    recipes=RECIPES,
+    demo=DEMO,
+    convention=Convention("products", (600, 600)),
+    public=public.LAYOUTS,
+)

@@ -21,9 +21,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from core.errors import require
-from core.recipe import refuse_unknown
+from core.errors import refuse_unknown, require
 from papers.ranet import operators
+
+Reading = Literal["paper", "released"]
 
 
 class Regions(NamedTuple):
@@ -69,13 +70,13 @@ class RegionConstruction(nn.Module):
 
     def __init__(
         self,
-        reading: Literal["paper", "released"] = "paper",
+        reading: Reading = "paper",
         threshold: float = 0.8,
         boundary: bool = True,
         semantic: bool = True,
     ) -> None:
         super().__init__()
-        refuse_unknown("the reading of RegionConstruction", reading, ("paper", "released"))
+        refuse_unknown("the reading of RegionConstruction", reading, Reading)
         self.reading, self.threshold, self.boundary, self.semantic = reading, threshold, boundary, semantic
         learned = reading == "paper"
         self.weight = nn.Parameter(torch.ones(())) if learned else None

@@ -28,12 +28,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from core.errors import require
-from core.recipe import refuse_unknown
+from core.errors import refuse_unknown, require
 from papers.ranet.construction import Regions
 
 Scope = Literal["region", "global"]
-SCOPES = ("region", "global")
 
 TABLE_ENTRIES = 2**23  # of a block of energies: 34 MB in float32
 
@@ -98,7 +96,7 @@ def collect(
     Raises:
         ValueError: if the scope is unknown.
     """
-    refuse_unknown("scope", scope, SCOPES)
+    refuse_unknown("scope", scope, Scope)
     A, J = _exact(A), regions.J[:, None]
     weighted, query = A * J, at(A, phi)
     keys, values = weighted.flatten(2), (weighted if scope == "region" else A).flatten(2)
@@ -125,7 +123,7 @@ def interact(
     Raises:
         ValueError: if the scope is unknown.
     """
-    refuse_unknown("scope", scope, SCOPES)
+    refuse_unknown("scope", scope, Scope)
     L = _exact(L)
     weighted = L * at(regions.J[:, None], phi)
     if scope == "region":
@@ -149,7 +147,7 @@ def distribute(
     Raises:
         ValueError: if the scope is unknown.
     """
-    refuse_unknown("scope", scope, SCOPES)
+    refuse_unknown("scope", scope, Scope)
     A, G = _exact(A), _exact(G)
     weighted = G * at(regions.J[:, None], phi)
     pixels = regions.index.flatten(1)

@@ -13,7 +13,7 @@ and C leads through the representative scores J alone: grouping has no gradient.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,13 +25,11 @@ from core.errors import require
 from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 from core.networks.network import Network
-from core.recipe import refuse_unknown
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import RegionInteraction
 from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution
 
-CONTEXTS = ("regions", "non-local", "spp", "none")
 HIGH_RESOLUTION = 512
 """The channels of A on an HRNet; on a ResNet they are a quarter of the backbone's, 512 of 2048."""
 
@@ -125,10 +123,10 @@ class RANet(Network):
 
     number_of_regions: Tensor
 
-    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
+        super().__init__(num_classes, architecture, **choices)
+        architecture = self.architecture
         refuse_impossible(architecture)
-        self.architecture = architecture
         released = architecture.reading == "released"
         layer = leaky_convolution if released else convolution
         _, _, middle, last = self.backbone.channels
@@ -237,8 +235,6 @@ def refuse_impossible(architecture: Architecture) -> None:
     Raises:
         ValueError: saying what was given and what is allowed.
     """
-    refuse_unknown("context", architecture.context, CONTEXTS)
-    refuse_unknown("reading", architecture.reading, ("paper", "released"))
     require(
         architecture.boundary_map or architecture.semantic_map,
         "regions need the boundary map, the semantic map or both, got neither; set boundary_map or semantic_map",

@@ -14,11 +14,13 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from core.recipe import refuse_unknown
+from core.errors import refuse_unknown
 from papers.ranet.construction import Regions
 from papers.ranet.interaction import Representatives, collect, distribute, interact, representatives
 
 SLOPE = 0.01
+
+Kernel = Literal[1, 3]
 
 
 def leaky_convolution(channels: int, width: int) -> nn.Sequential:
@@ -38,7 +40,7 @@ class ListLayer(nn.Module):
         kernel: 3 as in the authors' code, or 1.
     """
 
-    def __init__(self, channels: int, kernel: Literal[1, 3] = 3) -> None:
+    def __init__(self, channels: int, kernel: Kernel = 3) -> None:
         super().__init__()
         self.convolve = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
         self.normalise = nn.BatchNorm1d(channels)
@@ -72,9 +74,9 @@ class ReleasedInteraction(nn.Module):
         ValueError: if the kernel is neither, or K is below 1.
     """
 
-    def __init__(self, channels: int, representatives: int = 8, kernel: Literal[1, 3] = 3) -> None:
+    def __init__(self, channels: int, representatives: int = 8, kernel: Kernel = 3) -> None:
         super().__init__()
-        refuse_unknown("kernel", str(kernel), ("1", "3"))
+        refuse_unknown("kernel", kernel, Kernel)
         if representatives < 1:
             raise ValueError(f"each region needs at least one representative, got {representatives}; the paper takes 8")
         self.representatives = representatives

@@ -16,7 +16,7 @@ The names are the paper's, so code and paper can be read side by side:
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from einops import reduce
@@ -24,11 +24,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.errors import require
+from core.errors import refuse_unknown, require
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier
 from core.networks.network import Network
-from core.recipe import refuse_unknown
 from papers.sanet.baselines import DeepLabV3Plus
 
 GROUPS = 2
@@ -39,6 +38,9 @@ REDUCTION = 4
 
 SQUEEZE = 4
 """Channels of the intermediate fully connected layer of a Squeeze-and-Excitation module (Section 3.3)."""
+
+
+Pooling = Literal["average", "max"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Architecture:
     backbone: Backbone = Backbone("resnet101", stem="deep64")
     head: Literal["sanet", "fcn-se", "fcn", "deeplab-v3+"] = "sanet"
     downsampling: tuple[int, int, int, int] = (8, 8, 8, 8)
-    pooling: Literal["average", "max"] = "average"
+    pooling: Pooling = "average"
     alpha: float = 0.2
     beta: float = 0.8
     dense_loss: Literal["prediction", "alone"] = "prediction"
@@ -136,11 +138,11 @@ class SqueezeAndAttention(nn.Module):
         channels: int,
         width: int,
         downsampling: int = 8,
-        pooling: Literal["average", "max"] = "average",
+        pooling: Pooling = "average",
         align_corners: bool = True,
     ) -> None:
         super().__init__()
-        refuse_unknown("pooling", pooling, ("average", "max"))
+        refuse_unknown("pooling", pooling, Pooling)
         require(downsampling >= 1, f"downsampling must be at least 1, got {downsampling}; 1 pools nothing")
         self.align_corners = align_corners
         self.main = two_convolutions(channels, width)
@@ -186,15 +188,16 @@ class SANet(Network):
     Args:
         num_classes: the k of the scores.
         architecture: everything else.
+        choices: fields of the architecture that are to be others, such as backbone="resnet18".
 
     Raises:
         ValueError: if the architecture is impossible.
     """
 
-    def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, architecture.align_corners)
+    def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
+        super().__init__(num_classes, architecture, **choices)
+        architecture = self.architecture
         _refuse_impossible(architecture)
-        self.architecture = architecture
         channels = self.backbone.channels
 
         self.decode: DeepLabV3Plus | None = None
@@ -246,8 +249,6 @@ class SANet(Network):
 
 
 def _refuse_impossible(architecture: Architecture) -> None:
-    refuse_unknown("head", architecture.head, ("sanet", "fcn-se", "fcn", "deeplab-v3+"))
-    refuse_unknown("dense_loss", architecture.dense_loss, ("prediction", "alone"))
     ratios = architecture.downsampling
     require(len(ratios) == 4, f"downsampling needs four ratios, one for each stage, got {ratios}")
     for name in ("alpha", "beta"):

@@ -1,0 +1,31 @@
+"""The two commands of every paper: train a recipe, test a checkpoint."""
+
+import sys
+from typing import Any
+
+from core.command import EvaluationOptions, TrainingOptions, parse
+from core.errors import door
+from core.paper import Paper
+from core.recipe import Recipe
+from core.testing.metrics import Score
+from core.testing.report import evaluate_checkpoint
+from core.training import loop
+from core.training.setup import set_up
+
+
+def train(paper: Paper) -> Score:
+    """Train what the command line says."""
+    with door():
+        options = parse(TrainingOptions, paper.recipes, paper.demo, sys.argv[1:])
+        recipe = options.recipe
+        objective = paper.objective(recipe.architecture)
+        training = set_up(recipe, options.run, paper.recipes[recipe.name], paper.network, objective)
+    return loop.train(training)
+
+
+def evaluate(paper: Paper) -> tuple[Recipe[Any], Score | None]:
+    """Test what the command line says; return its recipe, and the score if the labels are public."""
+    with door():
+        options = parse(EvaluationOptions, paper.recipes, paper.demo, sys.argv[1:])
+        network = paper.tested_by.get(options.recipe.name, paper.network)
+        return options.recipe, evaluate_checkpoint(network, options)
