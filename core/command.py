@@ -52,7 +52,7 @@ def parse(
     """Read a command line: an optional recipe name, then options.
 
     Args:
-        options: the dataclass of what may be given, with a field `recipe`, e.g. `TrainingOptions[Architecture]`.
+        options: the dataclass of what may be given, of a kind of architecture, with a field `recipe`.
         recipes: the paper's recipes by name.
         demo: the name of the recipe that is meant without a name.
         arguments: the words after the program.
@@ -68,9 +68,10 @@ def parse(
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(recipes)}"
         refuse(f"there is no recipe {name!r}: {hint} (--help lists them with their reported numbers)")
     default = options(recipe=recipes[name], **defaults)
+    kind = cast(Any, options)[type(recipes[name].architecture)]
     program = f"{Path(sys.argv[0]).name} [RECIPE]"
     return tyro.cli(
-        cast(type[Options], options),
+        cast(type[Options], kind),
         prog=program,
         description=listing(recipes, demo),
         default=default,

@@ -48,7 +48,9 @@ def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
     try:
         return _converter.structure(value, cast(type[Kind], kind))
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error))}") from error
+        raise ValueError(
+            f"not a {kind.__name__}: {'; '.join(cattrs.transform_error(error, format_exception=_said))}"
+        ) from error
 
 
 def checked(value: Kind) -> Kind:
@@ -58,6 +60,10 @@ def checked(value: Kind) -> Kind:
         ValueError: naming the field, its word and the allowed ones.
     """
     return from_json(type(value), to_json(value))
+
+
+def _said(error: BaseException, kind: Any) -> str:
+    return str(error) if get_origin(kind) is Literal else cattrs.v.format_exception(error, kind)
 
 
 def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:

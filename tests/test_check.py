@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import papers
 from ci import check
 from ci.check import (
     Options,
@@ -21,14 +22,15 @@ from ci.check import (
 )
 from ci.golden import GOLDEN
 from ci.measured import to_toml
-from ci.tolerances import DEFAULT, TOLERANCES
 from core import datasets
 from core.files import read_json, sha256, write_json
+from core.paper import Paper
+from core.recipe import ONE_RUN, SAME_WEIGHTS
 from core.values import to_json
-from hub.networks import PAPERS, Paper
+from papers import paper_of
 
 NAME = "danet-r101-cityscapes"
-PAPER = PAPERS["DANet"]
+PAPER = paper_of("danet-demo")
 RECIPE = PAPER.recipes[NAME]
 IOU = {"road": 98.0, "sidewalk": 86.0, "rider": 61.0}
 SHA = "0" * 64
@@ -191,7 +193,7 @@ def test_the_table_of_classes_is_printed_where_a_gate_falls_short(judged: Any) -
     text = printed(judged(70.0, entry()))
     assert "falls short: mIoU 70.000, measured 79.600 at 0123abc: -9.600" in text
     assert "falls short: mIoU 70.00, reported 79.94 (DANet, Table 2): -9.94, at most 0.5 below" in text
-    assert f"tolerance 0.5: {DEFAULT.reason}" in text
+    assert f"tolerance 0.5: {ONE_RUN.reason}" in text
     sidewalk, road, rider = (text.index(f"  {name}") for name in ("sidewalk", "road", "rider"))
     assert sidewalk < road < rider
 
@@ -302,9 +304,10 @@ def test_tables_of_voc_leave_the_background_out() -> None:
 
 
 def test_a_tolerance_has_a_reason_and_a_row() -> None:
-    rows = {name for paper in PAPERS.values() for name, recipe in paper.recipes.items() if recipe.reported}
-    assert TOLERANCES.keys() <= rows
-    assert all(tolerance.points > 0 and len(tolerance.reason) > 20 for tolerance in (DEFAULT, *TOLERANCES.values()))
+    rows = [row for paper in papers.every() for recipe in paper.recipes.values() for row in recipe.reported]
+    assert {row.tolerance for row in rows} == {ONE_RUN, SAME_WEIGHTS}
+    assert {row.paper for row in rows if row.tolerance == SAME_WEIGHTS} == {"mmsegmentation"}
+    assert (ONE_RUN.points, SAME_WEIGHTS.points) == (0.5, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +333,7 @@ def test_the_command_of_the_paper_is_what_is_judged(
     where = ["dfdam-demo", "--weights", str(weights), "--gate", "regression", "--json", "--workers", "0"]
     file = tmp_path / "measured.toml"
     known = {"recipe": "dfdam-demo", "weights": sha256(weights / "model.safetensors"), "precision": "fp32"}
-    demo = PAPERS["DFDAM"].recipes["dfdam-demo"]
+    demo = paper_of("dfdam-demo").recipes["dfdam-demo"]
     here = {"protocol": {k: v for k, v in to_json(demo.protocol).items() if v is not None}, "split": demo.data.test}
     images = len(datasets.read("scenes", None, demo.data.test))
     file.write_text(to_toml(entry(1.0, **known, **here, images=images, torch=torch.__version__)))

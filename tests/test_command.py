@@ -13,7 +13,7 @@ Options = TrainingOptions[Architecture]
 
 
 def read(*words: str) -> TrainingOptions[Architecture]:
-    return parse(Options, RECIPES, DEMO, words)
+    return parse(TrainingOptions, RECIPES, DEMO, words)
 
 
 def test_no_word_means_the_demo() -> None:
@@ -46,7 +46,7 @@ def test_another_data_set() -> None:
 
 
 def test_evaluation_options() -> None:
-    options = parse(EvaluationOptions[Architecture], RECIPES, DEMO, ["danet-r18-camvid", "--weights", "org/name"])
+    options = parse(EvaluationOptions, RECIPES, DEMO, ["danet-r18-camvid", "--weights", "org/name"])
     assert (options.recipe.name, options.weights) == ("danet-r18-camvid", "org/name")
 
 

@@ -20,9 +20,12 @@ from core.networks.backbones import Backbone, Features, build, load_weights
 from core.networks.network import Network
 from core.recipe import Protocol
 from hub.convert import CLASSES, Options, convert, main, run
-from hub.layouts import LAYOUTS
 from papers.danet.model import Architecture, DANet
+from papers.danet.public import LAYOUTS as OF_DANET
 from papers.danet.recipes import RECIPES
+from papers.pdanet.public import LAYOUTS as OF_PDANET
+
+LAYOUTS = OF_DANET | OF_PDANET
 
 GOLDENS = Path(__file__).parent / "goldens"
 DEMO = RECIPES["danet-demo"]

@@ -14,6 +14,7 @@ from tiny import Output, Tiny
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+import papers
 from core.images.classes import Classes
 from core.networks.attention import attention
 from core.networks.backbones import Backbone
@@ -21,8 +22,8 @@ from core.networks.network import About, Network
 from core.recipe import Protocol
 from hub import export as module
 from hub.export import Options, export, main, program
-from hub.networks import PAPERS
 
+PAPERS = {paper.network.__name__: paper for paper in papers.every()}
 TINY = Backbone("resnet10_tiny")
 ARCHITECTURES: dict[str, dict[str, Any]] = {  # with regions a RANet can't be exported
     name: {"context": "non-local"} if name == "RANet" else {} for name in PAPERS

@@ -24,7 +24,6 @@ from core.values import to_json
 from hub import publish
 from hub.card import in_words
 from hub.publish import Options, gather, write
-from papers.danet.model import Architecture
 from papers.danet.recipes import RECIPES
 
 CHANGED = replace(
@@ -232,7 +231,7 @@ def test_the_training_command_of_the_card_trains_that_recipe(tmp_path: Path) -> 
     command = publish.card.training_command(gather(Options("danet-demo", run, "org/mine")))
     launcher, words = command.split(" papers/danet/train.py ")
     assert launcher == "accelerate launch --num_processes 2"
-    options = parse(TrainingOptions[Architecture], RECIPES, DEMO.name, shlex.split(words))
+    options = parse(TrainingOptions, RECIPES, DEMO.name, shlex.split(words))
     assert options.recipe == CHANGED
     assert (options.run.seed, options.run.precision) == (3, "bf16")
 

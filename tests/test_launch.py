@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import tiny
 
-from papers.danet import evaluate as evaluate_command
-from papers.danet import train as train_command
-from papers.danet.recipes import DEMO, RECIPES
+from core.launch import evaluate, train
+from core.paper import Paper
+from papers.danet.recipes import DEMO, PAPER, RECIPES
 
 PAPERS = Path(__file__).parents[1] / "papers"
 FOLDERS = sorted(path.parent for path in PAPERS.glob("*/train.py"))
@@ -86,10 +85,10 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("core.datasets.read", tiny.small)
 
-    def refuse(*arguments: str, command: ModuleType = train_command) -> str:
+    def refuse(*arguments: str, command: Callable[[Paper], object] = train) -> str:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         with pytest.raises(SystemExit) as caught:
-            command.main()
+            command(PAPER)
         assert caught.value.code == 2
         assert not list(tmp_path.iterdir())  # nothing was written
         captured = capsys.readouterr()
@@ -103,14 +102,14 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_a_misspelt_recipe_suggests_the_right_one(said: Callable[..., str]) -> None:
     text = said("danet-r101-citiscapes")
     assert "there is no recipe 'danet-r101-citiscapes': did you mean danet-r101-cityscapes" in text
-    assert "did you mean danet-demo" in said("danet-dmo", command=evaluate_command)
+    assert "did you mean danet-demo" in said("danet-dmo", command=evaluate)
     assert "there are danet-demo, danet-r50-cityscapes-fcn" in said("xyz")
 
 
 def test_a_misspelt_field_suggests_the_right_one(said: Callable[..., str]) -> None:
     assert "--recipe.optimisation.batch" in said("--recipe.optimisation.bacth", "4")
     assert "--run.precision" in said("--run.precison", "bf16")
-    assert "--weights" in said("--weigths", "folder", command=evaluate_command)
+    assert "--weights" in said("--weigths", "folder", command=evaluate)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_an_impossible_value_is_refused(said: Callable[..., str], arguments: tup
 
 
 def test_a_test_without_weights_is_refused(said: Callable[..., str]) -> None:
-    text = said(command=evaluate_command)
+    text = said(command=evaluate)
     assert f"there are no weights in runs/{DEMO}; train them with train.py {DEMO}" in text
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+import papers
 from ci import golden, learning
-from ci.golden import FOLDERS
 from ci.learning import EPOCHS, RECORDED, SEEDS, command, least, main, recorded, to_toml
 from core import machine
-from hub.networks import PAPERS
 
 VALUES = [30.0, 31.0, 32.0, 33.0, 34.0]
 
@@ -132,11 +131,7 @@ def test_changed_code_is_not_recorded(
     assert asked == []
 
 
-def test_the_papers_are_all() -> None:
-    assert set(FOLDERS) == {paper.folder for paper in PAPERS.values()}
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", papers.NAMES)
 def test_the_stored_seeds_are_a_record(folder: Any) -> None:
     values = recorded(folder)
     assert set(values) >= set(SEEDS), f"python -m ci.learning --record {folder}"

@@ -10,7 +10,7 @@ import pytest
 from ci.measured import MEASURED, changes, hours, main, scores, to_toml, value_of
 from core.files import read_json, sha256, write_json
 from core.values import to_json
-from hub.networks import PAPERS
+from papers import paper_of
 
 ROOT = MEASURED.parent.parent
 COMMAND = "train.py danet-r18-camvid --data CAMVID"
@@ -25,7 +25,7 @@ SCORE = {
     "precision": "bf16",
     "split": "test",
     "images": 233,
-    "protocol": to_json(PAPERS["DANet"].recipes["danet-r18-camvid"].protocol),
+    "protocol": to_json(paper_of("danet-demo").recipes["danet-r18-camvid"].protocol),
     "device": "cpu",
     "torch": "2.15.0",
     "training_seconds": 1800,
@@ -106,7 +106,7 @@ def harder(run: Path) -> Path:
     name = "danet-r101-cityscapes"
     rewrite(run / "score.json", recipe=name, commit="0123456789ab+")
     names = ("pixel_accuracy", "iou", "hardware", "precision", "date", "images", "device", "torch")
-    row = PAPERS["DANet"].recipes[f"{name}-ms"]
+    row = paper_of("danet-demo").recipes[f"{name}-ms"]
     told = {"split": row.data.test, "protocol": to_json(row.protocol), "weights": sha256(run / "model.safetensors")}
     tested = {**{name: SCORE[name] for name in names}, **told, "mean_iou": 62.0, "commit": "ba9876543210"}
     write_json(run.parent / "harder.json", {**tested, "recipe": row.name})

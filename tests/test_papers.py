@@ -1,8 +1,9 @@
 """The contracts that every paper keeps (`papers/__init__.py`), held for all of them alike."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,104 +13,57 @@ from safetensors.torch import load_file, save_file
 from seeded import image, weights
 from torch import Tensor
 
-import papers.danet.loss
-import papers.danet.model
-import papers.danet.recipes
-import papers.dfdam.loss
-import papers.dfdam.model
-import papers.dfdam.recipes
-import papers.pdanet.loss
-import papers.pdanet.model
-import papers.pdanet.recipes
+import hub
+import papers
 import papers.ranet.interaction
-import papers.ranet.loss
-import papers.ranet.model
-import papers.ranet.recipes
 import papers.ranet.released
-import papers.sanet.loss
-import papers.sanet.model
-import papers.sanet.recipes
-from ci.rows import PAPERS
+from ci import complexity, golden, learning, rows
+from core import launch
 from core.datasets import READERS
 from core.images.classes import IGNORE, Classes
+from core.networks.backbones import Backbone
 from core.networks.network import About, Network
+from core.paper import Paper
 from core.recipe import Protocol, Recipe
 from core.values import from_json, to_json
+from papers.danet import Architecture, DANet
 
-
-@dataclass(frozen=True)
-class Paper:
-    """What a paper's modules are expected to offer."""
-
-    network: type[Network]
-    architecture: type
-    loss: Callable[[Any, Tensor], dict[str, Tensor]]
-    recipes: dict[str, Recipe[Any]]
-    demo: str
-
-    def build(self, recipe: Recipe[Any]) -> Network:
-        return self.network(recipe.data.num_classes, recipe.architecture)  # type: ignore[call-arg, arg-type]
-
-
-KEPT = {
-    "danet": Paper(
-        papers.danet.model.DANet,
-        papers.danet.model.Architecture,
-        papers.danet.loss.loss,
-        papers.danet.recipes.RECIPES,
-        papers.danet.recipes.DEMO,
-    ),
-    "dfdam": Paper(
-        papers.dfdam.model.DFDAM,
-        papers.dfdam.model.Architecture,
-        papers.dfdam.loss.loss,
-        papers.dfdam.recipes.RECIPES,
-        papers.dfdam.recipes.DEMO,
-    ),
-    "pdanet": Paper(
-        papers.pdanet.model.PDANet,
-        papers.pdanet.model.Architecture,
-        papers.pdanet.loss.loss,
-        papers.pdanet.recipes.RECIPES,
-        papers.pdanet.recipes.DEMO,
-    ),
-    "ranet": Paper(
-        papers.ranet.model.RANet,
-        papers.ranet.model.Architecture,
-        papers.ranet.loss.loss,
-        papers.ranet.recipes.RECIPES,
-        papers.ranet.recipes.DEMO,
-    ),
-    "sanet": Paper(
-        papers.sanet.model.SANet,
-        papers.sanet.model.Architecture,
-        papers.sanet.loss.loss,
-        papers.sanet.recipes.RECIPES,
-        papers.sanet.recipes.DEMO,
-    ),
-}
-
-EACH_PAPER = pytest.mark.parametrize("paper", KEPT.values(), ids=KEPT)
-EACH_RECIPE = pytest.mark.parametrize(
-    ("paper", "name"), [pytest.param(paper, name, id=name) for paper in KEPT.values() for name in paper.recipes]
-)
+EACH_PAPER = pytest.mark.parametrize("paper", list(papers.every()), ids=papers.NAMES)
 
 
 def test_every_paper_is_held_to_its_contracts() -> None:
-    folders = {path.parent.name for path in Path(papers.__file__).parent.glob("*/model.py")}
-    assert folders == set(KEPT) == set(PAPERS)
-    for name, paper in KEPT.items():
-        files = {path.name for path in (Path(papers.__file__).parent / name).glob("*.*")}
+    home = Path(papers.__path__[0])
+    assert {path.parent.name for path in home.glob("*/model.py")} == set(papers.NAMES)
+    for name, paper in zip(papers.NAMES, papers.every(), strict=True):
+        assert paper.folder == name
+        files = {path.name for path in (home / name).glob("*.*")}
         assert {"README.md", "train.py", "evaluate.py", "figures.py", "loss.py", "recipes.py"} <= files
-        assert PAPERS[name] is paper.recipes
+        assert all(papers.paper_of(recipe) is paper for recipe in paper.recipes)
 
 
-def test_a_second_stage_names_a_first_that_is_trained() -> None:
-    for paper in KEPT.values():
-        for recipe in paper.recipes.values():
-            if recipe.starts_from is not None:
-                assert paper.recipes[recipe.starts_from].same_weights_as is None
-                assert recipe.same_weights_as is None
+@EACH_PAPER
+def test_recipes_name_themselves_and_data_that_is_known_and_survive_json(paper: Paper) -> None:
+    for name, recipe in paper.recipes.items():
+        assert recipe.name == name
+        assert recipe.data.name in {"scenes", *READERS}
+        kind = Recipe[type(recipe.architecture)]  # type: ignore[misc]
+        assert from_json(kind, json.loads(json.dumps(to_json(recipe)))) == recipe
+
+
+@EACH_PAPER
+def test_rows_that_borrow_weights_name_who_trains_them(paper: Paper) -> None:
+    for recipe in paper.recipes.values():
+        if recipe.starts_from is not None:
+            assert paper.recipes[recipe.starts_from].same_weights_as is None
+            assert recipe.same_weights_as is None
+        if recipe.same_weights_as is not None:
+            lender = paper.recipes[recipe.same_weights_as]
+            assert lender.same_weights_as is None
+            assert recipe.name.startswith(lender.name)
+            assert recipe.data.train == lender.data.train
+            for field in ("architecture", "augmentation", "optimisation", "backbone_weights"):
+                assert getattr(recipe, field) == getattr(lender, field)
+    assert set(paper.tested_by) <= {r.name for r in paper.recipes.values() if r.same_weights_as is not None}
 
 
 @pytest.fixture
@@ -123,40 +77,16 @@ def sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "forward", like)
 
 
-@EACH_RECIPE
-@pytest.mark.usefixtures("sizes_alone")
-def test_every_recipe_builds_and_keeps_the_size(paper: Paper, name: str) -> None:
-    recipe = paper.recipes[name]
-    assert recipe.name == name
-    with torch.device("meta"):
-        output = paper.build(recipe)(torch.empty(2, 3, 65, 97))
-    assert output.scores is output[0]
-    assert tuple(output.scores.shape) == (2, recipe.data.num_classes, 65, 97)
-    assert {len(value) for value in output if value is not None} == {2}  # what a loss needs besides: one each
-
-
-@EACH_RECIPE
-def test_every_recipe_survives_json(paper: Paper, name: str) -> None:
-    recipe = paper.recipes[name]
-    kind = Recipe[paper.architecture]  # type: ignore[name-defined]
-    assert from_json(kind, json.loads(json.dumps(to_json(recipe)))) == recipe
-
-
-@EACH_RECIPE
-def test_every_recipe_names_data_that_is_known(paper: Paper, name: str) -> None:
-    assert paper.recipes[name].data.name in {"scenes", *READERS}
-
-
 @EACH_PAPER
-def test_rows_that_only_test_harder_borrow_all_that_makes_the_weights(paper: Paper) -> None:
-    for recipe in paper.recipes.values():
-        if recipe.same_weights_as is not None:
-            lender = paper.recipes[recipe.same_weights_as]
-            assert lender.same_weights_as is None
-            assert recipe.name.startswith(lender.name)
-            assert recipe.data.train == lender.data.train
-            for field in ("architecture", "augmentation", "optimisation", "backbone_weights"):
-                assert getattr(recipe, field) == getattr(lender, field)
+@pytest.mark.usefixtures("sizes_alone")
+def test_every_network_builds_and_keeps_the_size(paper: Paper) -> None:
+    networks = {(recipe.data.num_classes, recipe.architecture): recipe for recipe in paper.recipes.values()}
+    for recipe in networks.values():
+        with torch.device("meta"):
+            output = paper.build(recipe)(torch.empty(2, 3, 65, 97))
+        assert output.scores is output[0]
+        assert tuple(output.scores.shape) == (2, recipe.data.num_classes, 65, 97), recipe.name
+        assert {len(value) for value in output if value is not None} == {2}  # what a loss needs besides: one each
 
 
 @EACH_PAPER
@@ -171,14 +101,14 @@ def test_the_objective_is_made_of_named_scalars(paper: Paper) -> None:
     recipe = paper.recipes[paper.demo]
     output = paper.build(recipe)(image(65, 97).expand(2, -1, -1, -1))
     labels = torch.arange(2 * 65 * 97).reshape(2, 65, 97) % recipe.data.num_classes
-    terms = paper.loss(output, labels)
+    terms = paper.objective(recipe.architecture)(output, labels)
     assert all(term.ndim == 0 and term > 0 for term in terms.values())
     sum(terms.values(), torch.zeros(())).backward()
-    ignored = paper.loss(output, torch.full_like(labels, IGNORE))
+    ignored = paper.objective(recipe.architecture)(output, torch.full_like(labels, IGNORE))
     assert [float(term.detach()) for term in ignored.values()] == [0.0] * len(terms)
 
 
-@pytest.fixture(params=KEPT.values(), ids=KEPT)
+@pytest.fixture(params=list(papers.every()), ids=papers.NAMES)
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Paper, Network, Path]:
     """The demo's network with weights drawn from their names, and the folder where it was saved."""
     paper: Paper = request.param
@@ -194,6 +124,57 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Paper, Networ
     )
     network.eval().save_pretrained(tmp_path / "run")
     return paper, network, tmp_path / "run"
+
+
+def test_a_network_is_built_from_words(no_type_checks: None) -> None:
+    network = DANet(num_classes=3, backbone="resnet18", channel_attention="paper")
+    assert network.architecture == Architecture(Backbone("resnet18"), channel_attention="paper")
+    assert network.num_classes == 3
+    with pytest.raises(ValueError, match=r"channel_attention.*must be one of released, paper, none, got 'papr'"):
+        DANet(3, channel_attention="papr")
+    with pytest.raises(ValueError, match=r"no choice of .* 'backbon', only backbone, .*did you mean 'backbone'"):
+        DANet(3, backbon="resnet18")
+    with pytest.raises(ValueError, match=r"there is no backbone 'resnet19', only .*resnet18"):
+        DANet(3, backbone="resnet19")
+
+
+def test_loading_a_network_loads_no_reader_of_data() -> None:
+    code = "import sys, papers.danet.model; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"datasets", "pandas", "pyarrow", "scipy", "matplotlib", "accelerate"}
+    assert "core.datasets" not in loaded
+
+
+def test_a_sixth_paper_touches_its_folder_and_the_list_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of a paper under another name is found by every command, with nothing else changed."""
+    folder = tmp_path / "papers" / "sixth"
+    shutil.copytree(Path(papers.__path__[0]) / "danet", folder)
+    for file in folder.glob("*.py"):
+        text = file.read_text(encoding="utf-8").replace("papers.danet", "papers.sixth").replace("danet-", "sixth-")
+        text = text.replace("class DANet(", "class Sixth(").replace("DANet", "Sixth").replace('"danet"', '"sixth"')
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(folder.parent)])
+    monkeypatch.setattr(papers, "NAMES", (*papers.NAMES, "sixth"))
+
+    paper = papers.paper_of("sixth-demo")
+    assert "sixth-r101-cityscapes" in rows.listing()
+    assert any(line.startswith("sixth-demo") for line in complexity.recipe_lines(paper))
+    assert golden.command(paper, tmp_path)[:2] == ["papers/sixth/train.py", "sixth-demo"]
+    assert learning.command("sixth", 0, tmp_path)[:2] == ["papers/sixth/train.py", "sixth-demo"]
+    assert (
+        learning.main(["sixth", "--file", str(Path(learning.__file__).parent / "learning.toml")]) == 2
+    )  # no seeds yet
+    assert "sixth: not judged" in capsys.readouterr().out
+    network = paper.build(paper.recipes["sixth-demo"])
+    network.save_pretrained(tmp_path / "run")
+    assert type(hub.from_pretrained(tmp_path / "run")) is paper.network
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        launch.train(paper)
+    assert "79.94 mIoU, Table 2" in capsys.readouterr().out
 
 
 def test_a_saved_network_comes_back(saved: tuple[Paper, Network, Path]) -> None:

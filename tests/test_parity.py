@@ -18,9 +18,12 @@ from torch import Tensor
 from core.networks.backbones import Backbone
 from core.networks.network import Network
 from hub.convert import Report, convert
-from hub.layouts import LAYOUTS
 from papers.danet.model import Architecture, DANet
+from papers.danet.public import LAYOUTS as OF_DANET
 from papers.pdanet.model import PDANet
+from papers.pdanet.public import LAYOUTS as OF_PDANET
+
+LAYOUTS = OF_DANET | OF_PDANET
 
 GOLDENS = Path(__file__).parent / "goldens"
 

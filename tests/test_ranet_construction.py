@@ -6,7 +6,7 @@ from largest_tensor import LargestTensor
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ci import region_benchmark
+from ci.bench import regions as region_benchmark
 from papers.ranet import lines, passes
 from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.divergence import JensenShannon

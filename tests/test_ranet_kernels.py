@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ci import region_benchmark
+from ci.bench import regions as region_benchmark
 from papers.ranet import operators, passes
 
 BLOCK = 16  # pairs of a program, so that small maps need several

@@ -10,7 +10,7 @@ import yaml
 from ci import oldest, regression
 from ci.check import Judgement, Options, Report
 from ci.regression import FIELDS, GATES, main, published, rows
-from hub.networks import paper_of
+from papers import paper_of
 
 WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
 

@@ -19,12 +19,12 @@ from seeded import image, noise, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core import machine
+from core import launch, machine
 from core.networks.backbones import NETWORKS, Backbone
-from papers.sanet import train as train_command
 from papers.sanet.baselines import DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence
 from papers.sanet.model import Architecture, Output, SANet, SqueezeAndAttention, SqueezeAndExcitation
+from papers.sanet.recipes import PAPER
 
 STORED = Path(__file__).parent / "stored" / "sanet.json"
 
@@ -470,11 +470,11 @@ def test_training_takes_the_weights_of_the_recipe(monkeypatch: pytest.MonkeyPatc
         seen.append(objective)
         return "training"
 
-    monkeypatch.setattr(train_command, "set_up", set_up)
-    monkeypatch.setattr(train_command, "train", seen.append)
+    monkeypatch.setattr(launch, "set_up", set_up)
+    monkeypatch.setattr(launch.loop, "train", seen.append)
     for words in (["sanet-demo"], ["sanet-demo", "--recipe.architecture.alpha", "0.6"]):
         monkeypatch.setattr(sys, "argv", ["train.py", *words])
-        train_command.main()
+        launch.train(PAPER)
     assert seen[1::2] == ["training"] * 2
     assert all(isinstance(objective, partial) for objective in seen[::2])
     first, second = (objective(given(), labels_with_ignored()) for objective in seen[::2])
