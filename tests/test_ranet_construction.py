@@ -6,7 +6,6 @@ from largest_tensor import LargestTensor
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ci.bench import regions as region_benchmark
 from papers.ranet import lines, passes
 from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.divergence import JensenShannon
@@ -330,17 +329,6 @@ def test_float32_gives_the_same_regions_and_scores(reading: str) -> None:
         strict=True,
     ):
         torch.testing.assert_close(x.double(), y, atol=1e-5 * float(y.abs().max()), rtol=0)
-
-
-def test_the_usual_form_of_the_benchmark_agrees() -> None:
-    B, C = scene(9, 8, 5)
-    ours, usual = RegionConstruction().double()(B, C), region_benchmark.usual(B, C)
-    assert torch.equal(ours.index, usual.index)
-    assert torch.equal(ours.number, usual.number)
-    torch.testing.assert_close(ours.J, usual.J, atol=1e-12, rtol=0)
-    given, expected = (torch.autograd.grad((of.J**2).sum(), (B, C)) for of in (ours, usual))
-    for x, y in zip(given, expected, strict=True):
-        torch.testing.assert_close(x, y, atol=1e-11, rtol=0)
 
 
 # Ties, degenerate maps, batches

@@ -1,4 +1,4 @@
-"""RANet's Triton kernels against the plain form, in Triton's interpreter and on a GPU, and the choice between both.
+"""RANet's Triton kernels against the plain form, in Triton's interpreter and on a GPU, and where they are taken.
 
 Without a GPU they are compiled for one, as far as the machine code, and not run.
 
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ci.bench import regions as region_benchmark
 from papers.ranet import operators, passes
 
 BLOCK = 16  # pairs of a program, so that small maps need several
@@ -26,7 +26,6 @@ BLOCK = 16  # pairs of a program, so that small maps need several
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton, which comes with PyTorch's CUDA builds, is not here"
 )
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 
 class Case(NamedTuple):
@@ -114,7 +113,7 @@ def test_interpreted_kernels_equal_the_plain_form(tmp_path: Path, plain: Results
 
 
 @needs_triton
-@needs_cuda
+@pytest.mark.cuda
 def test_compiled_kernels_equal_the_plain_form(tmp_path: Path, plain: Results) -> None:
     assert_equal(run_kernels(tmp_path / "results.pt", "cuda", {"TRITON_INTERPRET": "0"}), plain)
 
@@ -144,186 +143,18 @@ def test_the_cases_tell_kernels_from_less(plain: Results) -> None:
     assert (reverse - plain["ties"][2]).abs().max() > 0.01, "which of equal samples has the gradient matters"
 
 
-# The choice between both, with stand-ins: no kernel runs
+# Where the kernels are taken
 
 
-class Clock:
-    """Stands for the timing of forms, the kernel first: gives one time after the other, and counts."""
-
-    def __init__(self, *seconds: float) -> None:
-        self.seconds = list(seconds)
-        self.asked = 0
-
-    def __call__(self, run: Callable[[], object], device: torch.device) -> float:
-        self.asked += 1
-        return self.seconds.pop(0)
-
-
-def means_kernel(calls: list[str], error: float = 0.0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Stands for `_kernel`: a kernel for region means that is off by so much, and is heard when it is called."""
-
-    def kernel(*arguments: Any) -> Tensor:
-        calls.append("kernel")
-        return passes.region_means(*arguments) + error
-
-    return lambda plain: kernel
-
-
-@pytest.fixture
-def on_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
-    """Runs region means as on CUDA, on tensors of the CPU, with no choice made yet."""
-    monkeypatch.setattr(operators, "form_is_fixed", lambda x: False)
-    monkeypatch.setattr(operators, "ON_CUDA", "faster")
-    monkeypatch.setattr(operators, "_faster_forms", {})
+def test_kernels_are_for_cuda_triton_and_the_reading_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeTensorMode():
+        on_cuda, on_cpu = torch.empty(1, 2, 2, device="cuda"), torch.empty(1, 2, 2)
     monkeypatch.setattr(operators, "find_spec", lambda name: importlib.util.spec_from_loader(name, None))
-    return lambda *arguments: operators._on_cuda(passes.region_means, *arguments)
-
-
-def arguments(h: int = 3, w: int = 4) -> tuple[Any, ...]:
-    """Arguments of the second pass."""
-    return case(1, 3, h, w, 0.5).region_means()
-
-
-@pytest.mark.parametrize(("seconds", "taken"), [((1.0, 2.0), 1), ((2.0, 1.0), 0)])
-def test_the_faster_form_is_taken_and_kept(
-    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], seconds: tuple[float, float], taken: int
-) -> None:
-    calls: list[str] = []
-    clock = Clock(*seconds, *seconds)
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
-    monkeypatch.setattr(operators, "median_seconds", clock)
-    for _ in range(3):
-        assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
-    assert clock.asked == 2
-    assert len(calls) == 1 + 3 * taken  # one call is compared with the plain form
-    on_cuda(*arguments(w=5))  # of about that size
-    assert clock.asked == 2
-    on_cuda(*arguments(h=5))
-    assert clock.asked == 4
-    assert sorted(operators._faster_forms.values()) == ["kernel" if taken else "plain"] * 2
-
-
-def test_a_kernel_that_fails_is_replaced_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], recwarn: pytest.WarningsRecorder
-) -> None:
-    def fails(*_: Any) -> Tensor:
-        raise SyntaxError("no such instruction")
-
-    monkeypatch.setattr(operators, "_kernel", lambda plain: fails)
-    monkeypatch.setattr(operators, "median_seconds", Clock())
-    for h in (3, 3, 5):
-        assert torch.equal(on_cuda(*arguments(h)), passes.region_means(*arguments(h)))
-    (warning,) = recwarn.list
-    assert "without Triton" in str(warning.message)
-    assert "no such instruction" in str(warning.message)
-
-
-@pytest.mark.parametrize("error", [0.01, float("nan")])
-def test_a_kernel_that_is_wrong_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], error: float
-) -> None:
-    monkeypatch.setattr(operators, "_kernel", means_kernel([], error))
-    monkeypatch.setattr(operators, "median_seconds", Clock())
-    with pytest.warns(UserWarning, match="not that of the plain form"):
-        means = on_cuda(*arguments())
-    assert torch.equal(means, passes.region_means(*arguments()))
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_numbers_that_are_not_finite_decide_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-    on_cuda: Callable[..., Tensor],
-    recwarn: pytest.WarningsRecorder,
-    number: float,
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
-    monkeypatch.setattr(operators, "median_seconds", Clock(1.0, 2.0))
-    B, *others = arguments()
-    broken = (torch.full_like(B, number), *others)
-    assert torch.equal(on_cuda(*broken).isnan(), passes.region_means(*broken).isnan())
-    assert calls == []
-    on_cuda(B, *others)
-    assert calls == ["kernel", "kernel"]
-    assert not recwarn.list
-
-
-def test_a_lack_of_memory_decides_nothing(
-    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor], recwarn: pytest.WarningsRecorder
-) -> None:
-    def full(*_: Any) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(operators, "_kernel", lambda plain: full)
-    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
-    calls: list[str] = []
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
-    monkeypatch.setattr(operators, "median_seconds", Clock(1.0, 2.0))
-    on_cuda(*arguments())
-    assert calls == ["kernel", "kernel"]
-    assert not recwarn.list
-
-
-def test_the_released_reading_has_no_kernel(monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
-    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
-    released = tuple("released" if x == "paper" else x for x in arguments()[3:])
-    assert released != arguments()[3:]
-    on_cuda(*arguments()[:3], *released)
-    assert calls == []
-
-
-def test_matches_may_differ_by_rounding_only() -> None:
-    B, theirs = torch.ones(1, 20, 20), torch.arange(400).view(1, 20, 20)
-    ours = theirs.clone()
-    ours[0, 0, :4] += 1
-    operators._require_agreement(ours, theirs, B)
-    ours[0, 0, :5] = 999
-    with pytest.raises(RuntimeError, match="plain form"):
-        operators._require_agreement(ours, theirs, B)
-    with pytest.raises(RuntimeError, match="plain form"):
-        operators._require_agreement((B, 0.9 * B), (B, B), B)
-
-
-def test_a_form_can_be_forced(monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls, 0.5))
-    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
-    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()) + 0.5)
-    assert calls == ["kernel"]
-    monkeypatch.setattr(operators, "ON_CUDA", "plain")
-    assert torch.equal(on_cuda(*arguments()), passes.region_means(*arguments()))
-    assert calls == ["kernel"]
-
-
-def test_where_there_is_no_choice_no_kernel_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, on_cuda: Callable[..., Tensor]
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(operators, "_kernel", means_kernel(calls))
-    B, C, index, _, *maps = arguments()
-    on_cuda(B, C, index, "released", *maps)
-    with monkeypatch.context() as patch:
-        patch.setattr(operators, "find_spec", lambda name: None)
-        on_cuda(*arguments())
-    with monkeypatch.context() as patch:
-        patch.setattr(operators, "form_is_fixed", lambda x: True)
-        on_cuda(*arguments())
-    monkeypatch.setattr(operators, "ON_CUDA", "kernel")
-    torch.ops.ranet.region_means(*arguments())  # of a CPU
-    assert calls == []
-
-
-@pytest.mark.parametrize("name", ["first_matches", "region_means", "region_means_backward"])
-def test_the_operators_choose_on_cuda_alone(name: str) -> None:
-    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"ranet::{name}", "CUDA")
-    assert not torch._C._dispatch_has_kernel_for_dispatch_key(f"ranet::{name}", "CPU")
-
-
-def test_the_benchmark_refuses_a_form_without_a_choice() -> None:
-    with pytest.raises(ValueError, match="--device cuda"):
-        region_benchmark.main(form="kernel")
+    assert operators.has_kernel(on_cuda, "paper")
+    assert not operators.has_kernel(on_cuda, "released")
+    assert not operators.has_kernel(on_cpu, "paper")
+    monkeypatch.setattr(operators, "find_spec", lambda name: None)
+    assert not operators.has_kernel(on_cuda, "paper")
 
 
 def compile_kernels(capability: int) -> int:
