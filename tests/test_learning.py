@@ -10,7 +10,7 @@ import pytest
 import papers
 from ci import golden, learning
 from ci.learning import EPOCHS, RECORDED, SEEDS, command, least, main, recorded, to_toml
-from core import machine
+from core import provenance
 
 VALUES = [30.0, 31.0, 32.0, 33.0, 34.0]
 
@@ -123,7 +123,7 @@ def test_changed_code_is_not_recorded(
     asked = train_to(40.0, monkeypatch)
     monkeypatch.setattr(learning, "committed", golden.committed)
     for commit in ("0123abc+", "unknown"):
-        monkeypatch.setattr(machine, "commit", lambda besides, commit=commit: commit)
+        monkeypatch.setattr(provenance, "commit", lambda besides, commit=commit: commit)
         with pytest.raises(SystemExit) as left:
             main(["sanet", "--record", "--file", str(file)])
         assert left.value.code == 2
