@@ -98,7 +98,7 @@ class Options:
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
     gate: Annotated[Literal["both", "regression", "reproduction"], tyro.conf.arg(help="which must hold")] = "both"
     precision: Annotated[Precision | None, tyro.conf.arg(help="None: as measured, else fp32")] = None
-    workers: int = 2
+    workers: Annotated[int | None, tyro.conf.arg(help="processes that load images; None: by the machine")] = None
     json: Annotated[bool, tyro.conf.arg(help="print the report as JSON")] = False
     measured: Annotated[Path, tyro.conf.arg(help="the changelog of results")] = MEASURED
 
@@ -238,7 +238,7 @@ def _chosen(recipe: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
 
 
 def tested(
-    paper: Paper, recipe: str, weights: Weights, data: Path | None, precision: str, workers: int
+    paper: Paper, recipe: str, weights: Weights, data: Path | None, precision: str, workers: int | None
 ) -> dict[str, Any]:
     """Run the paper's evaluate.py and return what it wrote.
 
@@ -248,7 +248,8 @@ def tested(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "score.json"
         words = [sys.executable, str(ROOT / "papers" / paper.folder / "evaluate.py"), recipe]
-        words += ["--weights", weights.where, "--to", str(file), "--precision", precision, "--workers", str(workers)]
+        words += ["--weights", weights.where, "--to", str(file), "--precision", precision]
+        words += ["--workers", str(workers)] if workers is not None else []
         words += ["--data", str(data)] if data is not None else []
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         score = files.read_json(file)

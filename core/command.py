@@ -38,7 +38,9 @@ class EvaluationOptions(Generic[Architecture]):
     submit: Annotated[
         Path | None, tyro.conf.arg(help="write the predictions there, as the data set's evaluation server takes them")
     ] = None
-    workers: int = 2
+    workers: Annotated[
+        int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
+    ] = None
     precision: Precision = "fp32"
 
 

@@ -33,6 +33,8 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
     Raises:
         ValueError: if the batch can't be shared equally, or the precision or a tracker is not to be had here.
     """
+    if run.deterministic:
+        be_deterministic()
     available = {str(tracker) for tracker in get_available_trackers()}
     absent = [name for name in run.trackers if name not in available]  # accelerate would leave them out in silence
     if absent:
@@ -53,24 +55,58 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
     return accelerator
 
 
-def channels_last(choice: ChannelsLast, device: torch.device, precision: Precision) -> bool:
-    """Return True if images lie in memory with their colours beside each other: it pays on a GPU in half precision."""
-    return choice == "on" or (choice == "auto" and device.type == "cuda" and precision != "fp32")
-
-
-def compiled(network: Module) -> Module:
-    """Compile a network for images of any size."""
-    return cast(Module, torch.compile(network))
-
-
 def use_cores(device: torch.device, threads: int | None = None) -> None:
     """Let a process that computes on a CPU use its share of the cores.
 
     `accelerate launch` and `torchrun` leave each process one thread, also where it is alone.
     """
     if device.type == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(threads or _share_of_cores())
+
+
+def workers(chosen: int | None, device: torch.device) -> int:
+    """How many processes load images for this process: the chosen number, or by the machine.
+
+    Beside a GPU: this process's share of the cores but one, which it needs itself, at least 1 and at most 16. Where the
+    CPU computes, the network needs the cores: 2, or 1 if the share is a single core.
+    """
+    if chosen is not None:
+        return chosen
+    share = _share_of_cores()
+    return min(share, 2) if device.type == "cpu" else min(max(share - 1, 1), 16)
+
+
+def _share_of_cores() -> int:
+    """The cores that this process may use, divided by the processes of this run on this machine; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def channels_last(choice: ChannelsLast, device: torch.device, precision: Precision) -> bool:
+    """Return True if images and weights are to lie in memory pixel by pixel.
+
+    "auto" is on for CUDA in half precision: tensor cores take that layout, and cuDNN has depthwise convolutions in
+    bfloat16 for it alone, so that an EfficientNet in the usual layout is slower in bfloat16 than in float32.
+    """
+    return choice == "on" or (choice == "auto" and device.type == "cuda" and precision != "fp32")
+
+
+def compiled(network: Module, graphs: bool = False) -> Module:
+    """The network as PyTorch's compiler makes it, with the same weights; `graphs` replays kernels as CUDA graphs.
+
+    The second size of images compiles it again, for all sizes that follow.
+    """
+    return cast(Module, torch.compile(network, mode="reduce-overhead" if graphs else None))
+
+
+def be_deterministic() -> None:
+    """Let the same computation give the same bits on one GPU; what can't raises RuntimeError with its name.
+
+    For the whole process, before it uses the GPU: cuBLAS reads its variable once.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def seed_everything(*numbers: int) -> None:

@@ -271,7 +271,9 @@ class Run:
         bool, tyro.conf.arg(aliases=["--restart"], help="set an earlier run of this name aside and begin anew")
     ] = False
     seed: int = 0
-    workers: int = 2
+    workers: Annotated[
+        int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
+    ] = None
     threads: Annotated[
         int | None, tyro.conf.arg(help="CPU threads of a process that trains on a CPU; None: its share of the cores")
     ] = None
@@ -279,10 +281,20 @@ class Run:
         int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
     ] = 1
     precision: Precision = "fp32"
-    compile: bool = False
+    compile: Annotated[
+        bool, tyro.conf.arg(help="compile the network for training; it is tested and saved as it is")
+    ] = False
+    cuda_graphs: Annotated[
+        bool,
+        tyro.conf.arg(help="with compile: replay a step's kernels as one graph; for small networks and a fixed crop"),
+    ] = False
     channels_last: Annotated[
-        ChannelsLast, tyro.conf.arg(help="colours beside each other in memory; auto: on a GPU in half precision")
+        ChannelsLast,
+        tyro.conf.arg(help="images lie in memory pixel by pixel; auto: on a GPU in half precision, where it is faster"),
     ] = "auto"
+    deterministic: Annotated[
+        bool, tyro.conf.arg(help="the same run gives the same weights on one GPU, or an error names what can't; slower")
+    ] = False
     log_every: Annotated[int, tyro.conf.arg(help="steps between lines of metrics.jsonl")] = 10
     save_every: Annotated[int, tyro.conf.arg(help="steps between resumable states")] = 200
     validate_every: Annotated[int, tyro.conf.arg(help="epochs between validations; 0: only at the end")] = 0
@@ -293,8 +305,14 @@ class Run:
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("accumulate", 1), ("log_every", 1), ("save_every", 1), ("workers", 0), ("seed", 0)):
+        for name, least in (("accumulate", 1), ("log_every", 1), ("save_every", 1), ("seed", 0)):
             value = getattr(self, name)
             require(value >= least, f"run.{name} must be at least {least}, got {value}")
+        require(self.workers is None or self.workers >= 0, f"run.workers must not be negative, got {self.workers}")
+        require(
+            not self.cuda_graphs or (self.compile and self.accumulate == 1),
+            "run.cuda_graphs needs run.compile, and run.accumulate 1: a graph overwrites the gradients of the part "
+            f"before; got compile {self.compile} and accumulate {self.accumulate}",
+        )
         require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
         require(self.validate_every >= 0, f"run.validate_every must not be negative, got {self.validate_every}")

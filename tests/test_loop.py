@@ -678,7 +678,7 @@ def test_bf16_trains(tmp_path: Path, usual: list[float]) -> None:
 
 
 def test_channels_last_gives_the_same_losses(tmp_path: Path, usual: list[float]) -> None:
-    training = begin(tmp_path, recipe(noisy=False), channels_last=True)
+    training = begin(tmp_path, recipe(noisy=False), channels_last="on")
     train(training)
     assert training.network.classify.weight.is_contiguous(memory_format=torch.channels_last)
     assert losses(tmp_path) == pytest.approx(usual, rel=1e-4)

@@ -5,7 +5,6 @@ Every random number of a training sample comes from a generator that is a pure f
 of processes all see the same samples.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
@@ -26,8 +25,8 @@ from core.images.classes import IGNORE
 from core.images.pixels import Normalisation, round_up, scaled_size
 from core.recipe import Augmentation
 
-Sample = tuple[Float[Tensor, "3 h w"], Int64[Tensor, "h w"]]
-AnySize = tuple[Float[Tensor, "3 _ _"], Int64[Tensor, "_ _"]]
+Sample = tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]
+AnySize = tuple[UInt8[Tensor, "3 _ _"], UInt8[Tensor, "_ _"]]
 
 
 def _tensors(pixels: Pixels, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
@@ -81,22 +80,11 @@ class Window(NamedTuple):
 
 
 def _scaled_image(image: UInt8[Tensor, "3 h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "3 tall wide"]:
-    """The window of an image scaled to `size`, as if all of it were scaled, at less cost.
-
-    torch counts the pixels that it mixes from the first row and column: so what lies below and right of the window is
-    left away, and what lies above and left of it is not. A value in millions is off by one level: torch is told the
-    zoom in place of the lengths, and their quotients may differ in the last bit.
-    """
-    own = (image.shape[-2], image.shape[-1])
-    if size != own:
-        ends = [window.bottom, window.right]
-        zoom = [scaled / length for scaled, length in zip(size, own, strict=True)]
-        rows, columns = (math.ceil((end + 2) / each) + 2 for end, each in zip(ends, zoom, strict=True))
-        seen = rearrange(image[:, :rows, :columns], "c h w -> 1 c h w")
-        # Sides that stay as long are copied, whatever the zoom: such a one is made a pixel longer.
-        ends = [end + (end == length) for end, length in zip(ends, seen.shape[-2:], strict=True)]
-        image = torch.ops.aten._upsample_bilinear2d_aa(seen, ends, False, *zoom)[0]
-    return image[:, window.top : window.bottom, window.left : window.right].contiguous()
+    """The window of an image scaled to `size`."""
+    if size != tuple(image.shape[-2:]):
+        batch = rearrange(image, "c h w -> 1 c h w")
+        image = nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True)[0]
+    return image[:, window.top : window.bottom, window.left : window.right]
 
 
 def _scaled_labels(labels: UInt8[Tensor, "h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "tall wide"]:
@@ -120,27 +108,49 @@ def draw_factor(augmentation: Augmentation, generator: np.random.Generator) -> f
     return float(generator.uniform(augmentation.scale[0], augmentation.scale[-1]))
 
 
+class Batch(NamedTuple):
+    """Images and labels as they travel: in 8 bits, an eighth of what the network takes.
+
+    `sizes` are the height and width of each image where some were padded at the right and at the bottom, else None.
+    """
+
+    images: UInt8[Tensor, "b 3 h w"]
+    labels: UInt8[Tensor, "b h w"]
+    sizes: Int64[Tensor, "b 2"] | None = None
+
+    def on(
+        self, device: torch.device, normalisation: Normalisation, channels_last: bool = False
+    ) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]:
+        """Normalise on the device, without waiting for it; padding becomes 0, the mean colour."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        images = normalisation(self.images.to(device, non_blocking=True).contiguous(memory_format=layout))
+        if self.sizes is not None:
+            for image, (height, width) in zip(images, self.sizes.tolist(), strict=True):
+                image[:, height:] = 0
+                image[:, :, width:] = 0
+        return images, self.labels.to(device, non_blocking=True).long()
+
+
 @dataclass(frozen=True)
 class Collate:
     """Makes a batch of samples of different sizes: padded to the largest sides, rounded up to a `multiple`.
 
-    Images are padded with 0, the mean colour, at the right and at the bottom, labels with 255.
+    They are padded at the right and at the bottom, labels with 255; see `Batch`.
     """
 
     multiple: int = 1
 
-    def __call__(self, samples: list[AnySize]) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]:
-        """Stack samples; those of one size that is a multiple are not touched."""
-        tall, wide = (round_up(max(labels.shape[side] for _, labels in samples), self.multiple) for side in (0, 1))
-        images, labels = default_collate([self._pad(image, labels, tall, wide) for image, labels in samples])
-        return images, labels
-
-    @staticmethod
-    def _pad(image: Float[Tensor, "3 _ _"], labels: Int64[Tensor, "_ _"], tall: int, wide: int) -> AnySize:
-        missing = [0, wide - labels.shape[1], 0, tall - labels.shape[0]]  # left, right, top, bottom
-        if not any(missing):
-            return image, labels
-        return nn.functional.pad(image, missing), nn.functional.pad(labels, missing, value=IGNORE)
+    def __call__(self, samples: list[AnySize]) -> Batch:
+        """Stack samples; those of one size that is a multiple are not padded."""
+        sizes = [tuple(labels.shape) for _, labels in samples]
+        tall, wide = (round_up(max(size[side] for size in sizes), self.multiple) for side in (0, 1))
+        if set(sizes) == {(tall, wide)}:
+            return Batch(torch.stack([image for image, _ in samples]), torch.stack([labels for _, labels in samples]))
+        images = torch.zeros(len(samples), 3, tall, wide, dtype=torch.uint8)
+        labels = torch.full((len(samples), tall, wide), IGNORE, dtype=torch.uint8)
+        for number, (height, width) in enumerate(sizes):
+            images[number, :, :height, :width], labels[number, :height, :width] = samples[number]
+        return Batch(images, labels, torch.tensor(sizes))
 
 
 class TrainingSamples(Dataset[Sample]):
@@ -155,7 +165,7 @@ class TrainingSamples(Dataset[Sample]):
         cache: Path | None = None,
     ) -> None:
         self.pixels = Pixels(pairs, cache)
-        self.augmentation, self.normalisation, self.seed = augmentation, normalisation, seed
+        self.augmentation, self.seed = augmentation, seed
         red, green, blue = normalisation.mean
         self.fill = (round(255 * red), round(255 * green), round(255 * blue))
 
@@ -169,12 +179,11 @@ class TrainingSamples(Dataset[Sample]):
         factor = None
         if self.augmentation.shared:
             factor = draw_factor(self.augmentation, np.random.default_rng((self.seed, epoch, step, 3)))
-        image, labels = augment(image, labels, self.augmentation, generator, self.fill, factor)
-        return self.normalisation(image), labels.long()
+        return augment(image, labels, self.augmentation, generator, self.fill, factor)
 
 
-class TestSamples(Dataset[Sample]):
-    """Images at their own size, for testing."""
+class TestSamples(Dataset[tuple[Float[Tensor, "3 h w"], UInt8[Tensor, "h w"]]]):
+    """Images at their own size, normalised, for testing."""
 
     __test__ = False  # not a class of tests
 
@@ -184,9 +193,9 @@ class TestSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
         image, labels = _tensors(self.pixels, index)
-        return self.normalisation(image.contiguous()), labels.long()
+        return self.normalisation(image.contiguous()), labels
 
     def picture(self, index: int) -> np.ndarray:
         """The image as it is, 8 bits, h w 3."""

@@ -20,10 +20,13 @@ class Normalisation:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def __call__(self, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-        """Bring an 8-bit image to mean 0 and deviation 1, in float32."""
-        mean = torch.tensor(self.mean).view(3, 1, 1) * 255
-        std = torch.tensor(self.std).view(3, 1, 1) * 255
+    def __call__(self, image: UInt8[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
+        """Bring 8-bit images to mean 0 and deviation 1, in float32, on their device; the same values on any."""
+        at_once = image.device.type == "cuda"  # without waiting for the device
+        mean, std = (
+            (torch.tensor(colour).view(3, 1, 1) * 255).to(image.device, non_blocking=at_once)
+            for colour in (self.mean, self.std)
+        )
         return image.as_subclass(Tensor).to(torch.float32, copy=True).sub_(mean).div_(std)
 
 

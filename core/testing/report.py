@@ -62,6 +62,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
 
     samples = TestSamples(pairs, network.normalisation)
     network = network.to(accelerator.device)
+    if machine.channels_last("auto", accelerator.device, options.precision):
+        network = network.to(memory_format=torch.channels_last)
     keep = export.write if export is not None else None
     accelerator.wait_for_everyone()  # none writes before all have found the folder empty
     counts = count(
@@ -70,7 +72,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
         recipe.protocol,
         len(pairs.classes),
         accelerator,
-        options.workers,
+        machine.workers(options.workers, accelerator.device),
         recipe.data.test,
         keep,
     )

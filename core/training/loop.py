@@ -6,7 +6,6 @@ bit for bit the run that was not.
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from core import files, machine, provenance
-from core.datasets.transforms import Collate, Order, TestSamples, TrainingSamples
+from core.datasets.transforms import Batch, Collate, Order, TestSamples, TrainingSamples
 from core.images import curves, pictures, sheets
 from core.networks.inference import infer
 from core.networks.network import Network
@@ -68,10 +67,10 @@ def train(training: Training[Architecture]) -> Score:
 
     # ---- network, optimiser, and where they were
     plain = machine.synchronise_batchnorm(training.network, accelerator).to(accelerator.device)
-    last = machine.channels_last(run.channels_last, accelerator.device, run.precision)
-    if last:
+    channels_last = machine.channels_last(run.channels_last, accelerator.device, run.precision)
+    if channels_last:
         plain = plain.to(memory_format=torch.channels_last)
-    optimiser = make_optimiser(plain, optimisation, accelerator.device)
+    optimiser: Any = make_optimiser(plain, optimisation, accelerator.device)
     average = ModelEmaV3(plain, decay=optimisation.ema) if optimisation.ema else None
     first, seconds = 0, 0.0
     if state is not None:
@@ -79,7 +78,9 @@ def train(training: Training[Architecture]) -> Score:
         optimiser.load_state_dict(state["optimiser"])
         if average is not None:
             average.module.load_state_dict(state["average"])
-    network, optimiser = accelerator.prepare(machine.compiled(plain) if run.compile else plain, optimiser)
+    network, optimiser = accelerator.prepare(
+        machine.compiled(plain, run.cuda_graphs) if run.compile else plain, optimiser
+    )
     if state is not None and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     tested = plain if average is None else cast(Network, average.module)
@@ -100,7 +101,7 @@ def train(training: Training[Architecture]) -> Score:
             samples,
             batch_sampler=order,
             collate_fn=Collate(recipe.augmentation.multiple),
-            num_workers=run.workers,
+            num_workers=machine.workers(run.workers, accelerator.device),
             pin_memory=accelerator.device.type == "cuda",
         )
     )
@@ -111,14 +112,18 @@ def train(training: Training[Architecture]) -> Score:
     bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", smoothing=0.05)
     window: dict[str, Tensor] = {}
     started = since = time.perf_counter()
-    logged = first
+    logged, waited = first, 0.0
     plain.train()
     for step in bar:
         rate = optimisation.rate(step, steps)
         for group in optimiser.param_groups:
             group["lr"] = rate * group["multiplier"]
         machine.seed_everything(run.seed, step, accelerator.process_index)
-        for image, labels in _next(batches, run.accumulate, accelerator, last):
+        for _ in range(run.accumulate):
+            asked = time.perf_counter()
+            batch: Batch = next(batches)
+            waited += time.perf_counter() - asked
+            image, labels = batch.on(accelerator.device, plain.normalisation, channels_last)
             with accelerator.accumulate(network):
                 terms = training.loss(network(image), labels)
                 accelerator.backward(torch.stack(list(terms.values())).sum())
@@ -151,19 +156,8 @@ def train(training: Training[Architecture]) -> Score:
             spent = seconds + time.perf_counter() - started
             _save(training, plain, optimiser, average, done, spent)
     bar.close()
-    return _finish(training, tested, metrics, seconds + time.perf_counter() - started)
-
-
-def _next(
-    batches: Iterator[Any], parts: int, accelerator: Accelerator, channels_last: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The parts of this process's share of one batch, on its device."""
-    for _ in range(parts):
-        image, labels = next(batches)
-        image = image.to(accelerator.device, non_blocking=True)
-        if channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        yield image, labels.to(accelerator.device, non_blocking=True)
+    spent = time.perf_counter() - started
+    return _finish(training, tested, metrics, seconds + spent, waited / spent)
 
 
 def _line(
@@ -264,15 +258,21 @@ def _test(training: Training[Architecture], network: Network, protocol: Protocol
     samples = TestSamples(pairs, network.normalisation)
     for buffer in network.buffers():  # running means that are not synchronised: test those that will be saved
         broadcast(buffer)
-    return evaluate(network, samples, protocol, pairs.classes, training.accelerator, training.run.workers, title)
+    workers = machine.workers(training.run.workers, training.accelerator.device)
+    return evaluate(network, samples, protocol, pairs.classes, training.accelerator, workers, title)
 
 
 def _percent(score: Score) -> dict[str, float]:
     return {"mean_iou": 100 * score.mean_iou, "pixel_accuracy": 100 * score.pixel_accuracy}
 
 
-def _finish(training: Training[Architecture], network: Network, metrics: checkpoint.Metrics, seconds: float) -> Score:
-    """Save the network, test it with the recipe's protocol, and leave the score and the pictures."""
+def _finish(
+    training: Training[Architecture], network: Network, metrics: checkpoint.Metrics, seconds: float, waiting: float
+) -> Score:
+    """Save the network, test it with the recipe's protocol, and leave the score and the pictures.
+
+    `waiting` is the share of this command's training time in which it waited for images.
+    """
     accelerator, recipe, folder = training.accelerator, training.recipe, training.folder
     if accelerator.is_main_process:
         aside = folder / ".model.part"
@@ -294,11 +294,14 @@ def _finish(training: Training[Architecture], network: Network, metrics: checkpo
             "processes": accelerator.num_processes,
             "precision": training.run.precision,
             "training_seconds": round(seconds),
+            "waiting_for_data": round(waiting, 3),
         }
         files.write_json(folder / SCORE, record(recipe.name, score, **circumstances))
         curves.curves(metrics.lines, folder / "curves.png")
         _draw_predictions(training, network)
         accelerator.print(score.table())
+        hint = "; more --run.workers or a --run.cache make it less" if waiting > 0.1 else ""
+        accelerator.print(f"{waiting:.1%} of the training time was spent waiting for data{hint}")
         accelerator.print(f"{folder} holds the checkpoint, {SCORE}, {METRICS}, curves.png and predictions.png")
     accelerator.end_training()
     return score
