@@ -1,40 +1,21 @@
 """The networks of all papers with small backbones and drawn weights, for what every one of them must do."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from seeded import noise, weights
 from torch import Tensor, nn
 
-import papers.danet.loss
-import papers.danet.model
-import papers.dfdam.loss
-import papers.dfdam.model
-import papers.pdanet.loss
-import papers.pdanet.model
-import papers.ranet.loss
-import papers.ranet.model
-import papers.sanet.loss
-import papers.sanet.model
-from ci.rows import PAPERS
 from core.networks.backbones import Backbone
 from core.networks.network import Network
 from core.values import differences
+from papers import every
 
 CLASSES = 5
 SURE = 100.0  # what RANet's classifiers of RCB are multiplied by: pixels are then sure enough to make several regions
 
-Loss = Callable[[Any, Tensor], dict[str, Tensor]]
-
-KINDS: dict[str, tuple[Any, Any, Loss]] = {
-    "danet": (papers.danet.model.DANet, papers.danet.model.Architecture, papers.danet.loss.loss),
-    "dfdam": (papers.dfdam.model.DFDAM, papers.dfdam.model.Architecture, papers.dfdam.loss.loss),
-    "pdanet": (papers.pdanet.model.PDANet, papers.pdanet.model.Architecture, papers.pdanet.loss.loss),
-    "ranet": (papers.ranet.model.RANet, papers.ranet.model.Architecture, papers.ranet.loss.loss),
-    "sanet": (papers.sanet.model.SANet, papers.sanet.model.Architecture, papers.sanet.loss.loss),
-}
+PAPERS = {paper.folder: paper for paper in every()}
 
 
 def tiny(architecture: Any) -> Any:
@@ -45,9 +26,10 @@ def tiny(architecture: Any) -> Any:
 
 def heads(paper: str) -> dict[str, Any]:
     """Return every architecture of a paper's recipes but for the backbone, by what differs from the default one."""
-    default = tiny(KINDS[paper][1]())
+    with torch.device("meta"):
+        default = tiny(PAPERS[paper].network(CLASSES).architecture)
     found = {}
-    for recipe in PAPERS[paper].values():
+    for recipe in PAPERS[paper].recipes.values():
         architecture = tiny(recipe.architecture)
         changes = differences(default, architecture)
         name = ", ".join(f"{field}={value}" for field, (_, value) in sorted(changes.items()) if "backbone" not in field)
@@ -61,14 +43,14 @@ def drawn(network: Network) -> Network:
     for name, parameter in network.named_parameters():
         if name == "construct.weight":
             nn.init.constant_(parameter, 0.9)  # within its bounds, so that it has a gradient
-        elif name.startswith("heads.") and "trunk" not in name and isinstance(network, papers.ranet.model.RANet):
+        elif name.startswith("heads.") and "trunk" not in name and type(network).__name__ == "RANet":
             parameter.data *= SURE if parameter.ndim == 4 else 1.0
     return network.double()
 
 
 def build(paper: str, architecture: Any) -> Network:
     """Return a drawn network of five classes."""
-    return drawn(KINDS[paper][0](CLASSES, architecture))
+    return drawn(PAPERS[paper].network(CLASSES, architecture))
 
 
 def pictures(number: int = 2, height: int = 65, width: int = 97) -> Tensor:

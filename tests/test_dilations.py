@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from ci.rows import PAPERS
 from core.networks.backbones import Backbone, Features, build
+from papers import every
 
 Runs = list[tuple[int, tuple[int, int, int]]]  # how many, (kernel, stride, dilation)
 
@@ -55,7 +55,7 @@ EFFICIENTNET: Runs = [  # stem and 4, 7, 7, 10, 10, 13, 4 blocks; the strides of
     (4, (3, 1, 4)),
 ]
 
-USED = sorted({recipe.architecture.backbone for rows in PAPERS.values() for recipe in rows.values()}, key=str)
+USED = sorted({recipe.architecture.backbone for paper in every() for recipe in paper.recipes.values()}, key=str)
 
 
 EACH = pytest.mark.parametrize(

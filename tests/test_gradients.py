@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from networks import KINDS, build, heads, labels, pictures
+from networks import PAPERS, build, heads, labels, pictures
 from torch import Tensor, nn
 
 from core.networks.network import Network
@@ -136,7 +136,7 @@ def objective(reach: Reach, network: Network) -> dict[str, Tensor]:
     """Return the terms, with the same dropout at each call."""
     torch.manual_seed(0)
     number, height, width = SMALL
-    return KINDS[reach.paper][2](network(pictures(number, height, width)), labels(number, height, width))
+    return PAPERS[reach.paper].loss(network(pictures(number, height, width)), labels(number, height, width))
 
 
 def idle(network: Network) -> set[str]:

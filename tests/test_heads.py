@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import KINDS, build, heads, pictures
+from networks import PAPERS, build, heads, pictures
 from torch import nn
 
 from core.networks.blocks import classifier
@@ -34,7 +34,7 @@ def answers(paper: str) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-@pytest.mark.parametrize("paper", KINDS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_every_head_answers_as_stored(paper: str) -> None:
     stored = json.loads(STORED.read_text())[paper]
     given = answers(paper)
@@ -54,7 +54,7 @@ def of_testing(name: str) -> frozenset[str]:
     return frozenset(part for part in name.split(", ") if part.split("=")[0] not in OF_TRAINING | {"default"})
 
 
-@pytest.mark.parametrize("paper", KINDS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_no_two_heads_answer_alike(paper: str) -> None:
     """Otherwise something that a recipe says does not reach its network."""
     scores = {name: tuple(outputs["scores"]) for name, outputs in answers(paper).items()}
@@ -75,10 +75,10 @@ DROPOUT = {  # of whole channels, 0.1, before a classifier: how many classifiers
 }
 
 
-@pytest.mark.parametrize("paper", KINDS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_dropout_has_the_stated_rate(paper: str) -> None:
     with torch.device("meta"):
-        network = KINDS[paper][0](5, KINDS[paper][1]())
+        network = PAPERS[paper].network(5)
     drops = [part for part in network.modules() if isinstance(part, nn.modules.dropout._DropoutNd)]
     assert [(type(part), part.p) for part in drops] == [(nn.Dropout2d, 0.1)] * DROPOUT[paper]
 
@@ -108,7 +108,7 @@ def test_a_classifier_drops_a_tenth_of_its_channels() -> None:
 # Batch normalisation
 
 
-@pytest.mark.parametrize("paper", KINDS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_every_batchnorm_learns_its_statistics_in_training_alone(paper: str) -> None:
     """A tenth of the way at each step. Frozen ones are what the papers compare themselves with, not what they do."""
     network = build(paper, heads(paper)["default"])
@@ -129,4 +129,4 @@ def test_every_batchnorm_learns_its_statistics_in_training_alone(paper: str) -> 
 
 
 if __name__ == "__main__":
-    STORED.write_text(json.dumps({paper: answers(paper) for paper in KINDS}, indent=1) + "\n")
+    STORED.write_text(json.dumps({paper: answers(paper) for paper in PAPERS}, indent=1) + "\n")

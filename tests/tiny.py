@@ -43,6 +43,7 @@ class Architecture:
 
     backbone: Backbone = Backbone("resnet10_tiny")  # named, as in every recipe; replaced by one convolution
     noisy: bool = True  # BatchNorm and dropout
+    align_corners: bool = False
 
 
 class OneMap(nn.Module):
@@ -61,7 +62,7 @@ class Tiny(Network):
     """One convolution, perhaps normalised and with dropout, one classifier, and a learned scalar."""
 
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
-        super().__init__(num_classes, architecture.backbone, align_corners=False)
+        super().__init__(num_classes, architecture)
         self.architecture = architecture
         self.backbone = Features(OneMap(architecture.noisy), channels=[8], strides=[2])
         self.dropout = nn.Dropout2d(0.3 if architecture.noisy else 0.0)
