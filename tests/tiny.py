@@ -63,6 +63,7 @@ class Tiny(Network):
 
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture)
+        self.architecture = architecture
         self.backbone = Features(OneMap(architecture.noisy), channels=[8], strides=[2])
         self.dropout = nn.Dropout2d(0.3 if architecture.noisy else 0.0)
         self.classify = nn.Conv2d(8, num_classes, 1)
@@ -156,7 +157,7 @@ def left(folder: Path) -> dict[str, Any]:
     """Everything that a finished run left behind and that another run of the same recipe must leave behind too."""
     state = checkpoint.load_state(folder / "state.pt")
     score = files.read_json(folder / "score.json")
-    for changing in ("date", "training_seconds", "waiting_for_data", "processes"):
+    for changing in ("date", "training_seconds", "processes"):
         del score[changing]
     return {
         "state": {name: value for name, value in state.items() if name != "seconds"},
