@@ -7,10 +7,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from papers.ranet import lines, passes
-from papers.ranet.construction import RegionConstruction, Regions, number_regions
-from papers.ranet.divergence import JensenShannon
-from papers.ranet.lines import Lines, Tile
-from papers.ranet.passes import Form
+from papers.ranet.regions.construction import RegionConstruction, Regions, number_regions
+from papers.ranet.regions.divergence import JensenShannon
+from papers.ranet.regions.lines import Lines, Tile
+from papers.ranet.regions.pairs import Form
 
 Maps = tuple[Tensor, Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from papers.ranet import interaction as module
-from papers.ranet.construction import Regions
+from papers.ranet.regions.construction import Regions
 from papers.ranet.interaction import RegionInteraction, Scope, at, representatives
 
 # Regions of 5 x 6 pixels: some large, one of three pixels, one of a single pixel; those of image 2 are fewer.

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.errors import refuse_unknown, require
-from papers.ranet.construction import Regions
+from papers.ranet.regions.construction import Regions
 
 Scope = Literal["region", "global"]
 

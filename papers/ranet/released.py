@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from core.errors import refuse_unknown
-from papers.ranet.construction import Regions
 from papers.ranet.interaction import Representatives, collect, distribute, interact, representatives
+from papers.ranet.regions.construction import Regions
 
 SLOPE = 0.01
 
