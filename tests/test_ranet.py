@@ -27,11 +27,11 @@ from core.training.loop import train
 from papers.ranet import evaluate
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.boundaries import boundary_labels
-from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import representatives
 from papers.ranet.loss import loss
 from papers.ranet.model import Architecture, CoarseSegmentation, Output, RANet, construct_within_bounds
 from papers.ranet.recipes import COARSE_SEGMENTATION, RECIPES, RELEASED
+from papers.ranet.regions.construction import RegionConstruction, Regions
 from papers.ranet.released import ListLayer, ReleasedInteraction
 
 STORED = Path(__file__).parent / "stored" / "ranet.json"

@@ -1,16 +1,27 @@
 """RANet's region construction against Eq. (1) to (5) written out in loops over all pairs of pixels, in float64."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from largest_tensor import LargestTensor
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from papers.ranet import lines, passes
-from papers.ranet.construction import RegionConstruction, Regions, number_regions
-from papers.ranet.divergence import JensenShannon
-from papers.ranet.lines import Lines, Tile
-from papers.ranet.passes import Form
+from papers.ranet.regions import equations, pairs, tiles
+from papers.ranet.regions.construction import Reading, RegionConstruction, Regions, number_regions
+from papers.ranet.regions.divergence import JensenShannon
+from papers.ranet.regions.lines import Lines
+from papers.ranet.regions.tiles import Tile
+
+
+class Form(NamedTuple):
+    """What D and E are."""
+
+    reading: Reading = "paper"
+    boundary: bool = True
+    semantic: bool = True
+
 
 Maps = tuple[Tensor, Tensor]
 
@@ -103,7 +114,7 @@ def fast_tables(B: Tensor, C: Tensor, form: Form) -> tuple[Tensor, Tensor]:
     """D and E of all pairs of one image, written down tile by tile; the diagonal, and pairs left out, are NaN."""
     number = torch.arange(B[0].numel()).view_as(B)
     D, E = torch.full((2, B[0].numel(), B[0].numel()), torch.nan, dtype=B.dtype)
-    for half in passes.halves(B, C, form):
+    for half in pairs.halves(B, C, form):
         numbers = half.turn(number)
         for of_length, all_tiles in half.lengths():
             for tile in all_tiles:
@@ -115,10 +126,10 @@ def fast_tables(B: Tensor, C: Tensor, form: Form) -> tuple[Tensor, Tensor]:
     return D, E
 
 
-@pytest.fixture(params=[lines.CPU_ENTRIES, 50], ids=["whole", "cut"])
+@pytest.fixture(params=[tiles.CPU_ENTRIES, 50], ids=["whole", "cut"])
 def tile_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of the real size, which hold everything here, and small ones."""
-    monkeypatch.setattr(lines, "CPU_ENTRIES", request.param)
+    monkeypatch.setattr(tiles, "CPU_ENTRIES", request.param)
 
 
 # D and E
@@ -126,7 +137,7 @@ def tile_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
 @pytest.mark.parametrize(("h", "w"), [(4, 7), (7, 4), (1, 6), (6, 1)])
-def test_d_and_e_equal_the_definitions(tile_sizes: None, reading: str, h: int, w: int) -> None:
+def test_d_and_e_equal_the_definitions(tile_sizes: None, reading: Reading, h: int, w: int) -> None:
     B, C = (x.detach() for x in maps(h=h, w=w))
     form = Form(reading, True, True)
     D, E = tables(B, C, form)
@@ -139,7 +150,7 @@ def test_d_and_e_equal_the_definitions(tile_sizes: None, reading: str, h: int, w
 
 def test_d_reaches_the_last_row_and_column() -> None:
     B, C = torch.ones(1, 5, 5), torch.full((1, 2, 5, 5), 0.5)
-    D, _ = fast_tables(B, C, Form("paper", True, True))
+    D, _ = fast_tables(B, C, Form())
     number = torch.arange(25).view(5, 5)
     for edge in (number[0], number[-1], number[:, 0], number[:, -1]):
         ends = D[edge[0], edge[2:]]
@@ -148,7 +159,7 @@ def test_d_reaches_the_last_row_and_column() -> None:
 
 def test_d_of_the_eight_neighbours_is_zero() -> None:
     B, C = torch.ones(1, 3, 3), torch.full((1, 2, 3, 3), 0.5)
-    D, _ = fast_tables(B, C, Form("paper", True, True))
+    D, _ = fast_tables(B, C, Form())
     assert D[4, torch.arange(9) != 4].tolist() == [0.0] * 8
     assert D[0, 8] == 1  # across the middle
 
@@ -158,7 +169,7 @@ def test_the_divergence_of_the_paper_lies_between_0_and_1_and_is_symmetric() -> 
     C[0, :, 0, 0] = torch.eye(19)[3]
     C[0, :, 4, 5] = torch.eye(19)[7]
     C[0, :, 2, 2] = C[0, :, 3, 1]
-    _, E = fast_tables(torch.zeros(1, 5, 6), C, Form("paper", True, True))
+    _, E = fast_tables(torch.zeros(1, 5, 6), C, Form())
     E.fill_diagonal_(0)
     assert 0 <= E.min() <= E.max() <= 1
     assert torch.equal(E, E.T)
@@ -179,7 +190,7 @@ def test_the_released_divergence_is_not_symmetric_and_bounded() -> None:
 @pytest.mark.parametrize("spread", [0.0, 1.0, 3.0, 12.0])
 def test_e_in_float32_is_as_right_as_is_said(k: int, error: float, spread: float) -> None:
     C = maps(k=k, h=9, w=11, spread=spread)[1].detach()
-    tile = next(lines.tiles(1, 9, 11, 3, 10**6))
+    tile = next(tiles.tiles(1, 9, 11, 3, 10**6))
     exact, given = (JensenShannon(x).tile(tile)[0] for x in (C, C.float()))
     assert given.dtype == torch.float32
     assert (given - exact).abs().max() < error
@@ -225,7 +236,7 @@ def test_the_place_is_that_of_the_maximum(dtype: torch.dtype) -> None:
     B = torch.rand(2, 9, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     for length in (2, 5, 10):
         of_length = Lines(B, length)
-        for tile in lines.tiles(2, 9, 11, length, 300):
+        for tile in tiles.tiles(2, 9, 11, length, 300):
             D, place = of_length.maxima_and_places(tile)
             exact = of_length.maxima(tile)
             torch.testing.assert_close(D, exact, atol=0 if dtype == torch.float32 else 1e-14, rtol=0)
@@ -236,7 +247,7 @@ def test_the_place_is_that_of_the_maximum(dtype: torch.dtype) -> None:
 
 
 FORMS = [
-    Form("paper", True, True),
+    Form(),
     Form("released", True, True),
     Form("paper", True, False),
     Form("paper", False, True),
@@ -265,7 +276,7 @@ def assert_close(ours: Regions, B: Tensor, C: Tensor, form: Form, network: Regio
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_regions_scores_and_gradients_equal_the_definition(tile_sizes: None, form: Form) -> None:
     B, C = maps()
-    network = RegionConstruction("released" if form.reading == "released" else "paper", 0.8, *form[1:]).double()
+    network = RegionConstruction(form.reading, 0.8, *form[1:]).double()
     assert_close(network(B, C), B, C, form, network)
 
 
@@ -274,7 +285,7 @@ def test_thresholds_equal_the_definition(threshold: float, regions: int) -> None
     B, C = maps(h=5, w=4)
     network = RegionConstruction("paper", threshold).double()
     ours = network(B, C)
-    assert_close(ours, B, C, Form("paper", True, True), network)
+    assert_close(ours, B, C, Form(), network)
 
 
 def test_the_kernel_w_g_takes_part() -> None:
@@ -287,7 +298,7 @@ def test_the_kernel_w_g_takes_part() -> None:
     network.bias.data.fill_(0.3)
     ours = network(B, C)
     assert not torch.equal(before.index, ours.index)
-    assert_close(ours, B, C, Form("paper", True, True), network)
+    assert_close(ours, B, C, Form(), network)
 
 
 def test_the_kernel_starts_at_the_identity_and_is_not_released() -> None:
@@ -296,9 +307,9 @@ def test_the_kernel_starts_at_the_identity_and_is_not_released() -> None:
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_gradients_equal_finite_differences(reading: str) -> None:
+def test_gradients_equal_finite_differences(reading: Reading) -> None:
     B, C = maps(k=2, h=3, w=4)
-    network = RegionConstruction("released" if reading == "released" else "paper", 0.5).double()
+    network = RegionConstruction(reading, 0.5).double()
 
     def scores(B: Tensor, C: Tensor, *_: Tensor) -> Tensor:
         return network(B, C).J
@@ -307,9 +318,9 @@ def test_gradients_equal_finite_differences(reading: str) -> None:
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_float32_gives_the_same_regions_and_scores(reading: str) -> None:
+def test_float32_gives_the_same_regions_and_scores(reading: Reading) -> None:
     B, C = scene(17, 23, 19)
-    network = RegionConstruction("released" if reading == "released" else "paper")
+    network = RegionConstruction(reading)
     D, E = fast_tables(B.detach(), C.detach(), Form(reading, True, True))
     F = (1 - D) * (1 - (E + E.T) / 2)
     margin = (F - network.threshold).abs().nan_to_num(1).min()
@@ -351,7 +362,7 @@ def _followed(B: Tensor, C: Tensor, threshold: float) -> list[int]:
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_decisions_depend_on_rounding_only_within_a_millionth_of_the_threshold(reading: str) -> None:
+def test_decisions_depend_on_rounding_only_within_a_millionth_of_the_threshold(reading: Reading) -> None:
     B, C = (x.detach() for x in scene(12, 13, 19, seed=1))
     single, exact = (fast_tables(x, y, Form(reading, True, True)) for x, y in ((B.float(), C.float()), (B, C)))
     F, G = ((1 - D) * (1 - (E + E.T) / 2) for D, E in (exact, single))
@@ -401,9 +412,9 @@ def test_paths_of_any_length_are_followed_to_their_root() -> None:
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_a_batch_equals_its_images(tile_sizes: None, reading: str) -> None:
+def test_a_batch_equals_its_images(tile_sizes: None, reading: Reading) -> None:
     B, C = maps(images=3, h=6, w=5)
-    network = RegionConstruction("released" if reading == "released" else "paper").double()
+    network = RegionConstruction(reading).double()
     together = network(B, C)
     assert len(set(together.number.tolist())) > 1
     (dB, dC) = torch.autograd.grad((together.J**2).sum(), (B, C))
@@ -422,17 +433,17 @@ def test_a_batch_equals_its_images(tile_sizes: None, reading: str) -> None:
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: str) -> None:
-    monkeypatch.setattr(lines, "CPU_ENTRIES", 2**13)
+def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: Reading) -> None:
+    monkeypatch.setattr(tiles, "CPU_ENTRIES", 2**13)
     h, w = 19, 21
     B, C = (x.detach().float() for x in scene(h, w, 3))
     form, one, zero = (reading, True, True), torch.ones(()), torch.zeros(())
     with LargestTensor() as first:
-        index = number_regions(passes.first_matches(B, C, one, zero, 0.8, *form))[0]
+        index = number_regions(equations.first_matches(B, C, one, zero, 0.8, *form))[0]
     with LargestTensor() as second:
-        means = passes.region_means(B, C, index, *form)
+        means = equations.region_means(B, C, index, *form)
     with LargestTensor() as backward:
-        passes.region_means_backward(means, B, C, index, *form)
+        equations.region_means_backward(means, B, C, index, *form)
     for mode in (first, second, backward):
         assert 2**12 < mode.entries < (h * w) ** 2 / 10, "the mode must see inside, and no tensor may hold all pairs"
 
@@ -440,7 +451,7 @@ def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: str
 def test_tiles_without_pairs_of_one_region_are_left_out() -> None:
     h, w = 12, 6
     index = torch.arange(2).repeat_interleave(h * w // 2).view(1, h, w)  # an upper and a lower half
-    half = passes.Half(torch.zeros(1, h, w), torch.ones(1, 1, h, w), slice(0, 1), True, Form("paper", True, True))
+    half = pairs.Half(torch.zeros(1, h, w), torch.ones(1, 1, h, w), slice(0, 1), True, Form())
     regions = half.turn(index)
     kept = {
         tile.length: (tile.rows.start, tile.rows.stop)
@@ -451,14 +462,14 @@ def test_tiles_without_pairs_of_one_region_are_left_out() -> None:
 
 
 def test_tiles_are_cut_to_what_is_wanted() -> None:
-    half = passes.Half(torch.zeros(1, 9, 8), torch.ones(1, 1, 9, 8), slice(0, 1), True, Form("paper", True, True))
+    half = pairs.Half(torch.zeros(1, 9, 8), torch.ones(1, 1, 9, 8), slice(0, 1), True, Form())
     index = torch.arange(72).view(1, 9, 8)
     index[:, 3:6, 2:6] = 99  # the only region of more than one pixel
-    (tile, same), *others = half.within_regions(half.turn(index), lines.tiles(1, 8, 9, 2, 10**6))
+    (tile, same), *others = half.within_regions(half.turn(index), tiles.tiles(1, 8, 9, 2, 10**6))
     assert tile == Tile(2, slice(2, 6), slice(2, 6), slice(3, 4))
     assert same.sum() == 14  # of 4 x 4 columns, those at most 2 apart
     assert others == []
-    assert lines.box(torch.zeros(2, 3, 4, 5, dtype=torch.bool)) is None
+    assert tiles.box(torch.zeros(2, 3, 4, 5, dtype=torch.bool)) is None
 
 
 def test_matched_pixels_are_left_out_of_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,12 +486,15 @@ def test_matched_pixels_are_left_out_of_the_first_pass(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
-def test_whole_tiles_give_the_same_as_tiles_cut_to_what_matters(monkeypatch: pytest.MonkeyPatch, reading: str) -> None:
+def test_whole_tiles_give_the_same_as_tiles_cut_to_what_matters(
+    monkeypatch: pytest.MonkeyPatch, reading: Reading
+) -> None:
     B, C = scene(9, 11, 5)
-    network = RegionConstruction("released" if reading == "released" else "paper").double()
+    network = RegionConstruction(reading).double()
     cut = network(B, C)
     of_cut = torch.autograd.grad((cut.J**2).sum(), (B, C))
-    monkeypatch.setattr(passes, "box", lambda wanted: tuple(slice(0, size) for size in wanted.shape))  # as on CUDA
+    for module in (equations, pairs):  # as on CUDA
+        monkeypatch.setattr(module, "box", lambda wanted: tuple(slice(0, size) for size in wanted.shape))
     whole = network(B, C)
     of_whole = torch.autograd.grad((whole.J**2).sum(), (B, C))
     assert torch.equal(cut.index, whole.index)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from papers.ranet import interaction as module
-from papers.ranet.construction import Regions
 from papers.ranet.interaction import RegionInteraction, Scope, at, representatives
+from papers.ranet.regions.construction import Regions, number_regions
+from papers.ranet.released import ReleasedInteraction
 
 # Regions of 5 x 6 pixels: some large, one of three pixels, one of a single pixel; those of image 2 are fewer.
 MANY = [
@@ -294,6 +295,40 @@ def test_operators_do_not_grow_with_regions_or_images() -> None:
             RegionInteraction(2)(A, of)
         counts.append(mode.calls)
     assert len(set(counts)) == 1
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make a CPU wait for a GPU: operators whose results have sizes or values that it must know."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "repeat_interleave", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        indices = args[1] if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_) else []
+        by_mask = any(x is not None and x.dtype == torch.bool for x in indices)
+        self.count += by_mask or any(name in func.name() for name in self.NAMES)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["paper", "released"])
+def test_a_step_waits_for_the_device_once(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    of = regions(MANY, FEW)
+    A = features(of).detach().requires_grad_()
+    network = RegionInteraction(3) if kind == "paper" else ReleasedInteraction(3, 3).double()
+    lists = []
+    tolist = Tensor.tolist
+    monkeypatch.setattr(Tensor, "tolist", lambda x: lists.append(x) or tolist(x))
+    with Waits() as waits:
+        number_regions(of.index)
+        network(A, of).square().sum().backward()
+    assert len(lists) + waits.count == 1
+    with Waits() as waits:
+        int(A.sum())
+        A[A > 0].sum()
+    assert waits.count == 2, "the mode must see what waits"
 
 
 def test_everything_is_float32_under_autocast() -> None:

@@ -35,9 +35,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ci.bench.harness import Line, growth, in_new_process, on_cuda, report, say, seconds
 from core.datasets.sets import scenes
-from papers.ranet.construction import RegionConstruction, Regions, number_regions
 from papers.ranet.interaction import RegionInteraction
-from papers.ranet.passes import Form, halves
+from papers.ranet.regions.construction import RegionConstruction, Regions, number_regions
+from papers.ranet.regions.pairs import halves
 
 SECONDS: dict[tuple[str, int], dict[str, float]] = {  # targets by kind of device and side
     ("cpu", 97): {
@@ -54,7 +54,7 @@ MEGABYTES: dict[tuple[str, int], dict[str, float]] = {
 }
 TIME_TARGET, MEMORY_TARGET = 1.0, 1 / 5
 CHANNELS = 512
-PAPER = Form("paper", True, True)
+PAPER = ("paper", True, True)
 
 Kind = Literal["trained", "untrained"]
 Name = Literal["usual", "construction", "both"]

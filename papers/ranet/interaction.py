@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.errors import refuse_unknown, require
-from papers.ranet.construction import Regions
+from papers.ranet.regions.construction import Regions
 
 Scope = Literal["region", "global"]
 
@@ -44,18 +44,21 @@ class Representatives(NamedTuple):
 
     A list layer, such as the released 3x3 convolutions, sees a list as its image did if padded entries are zero, as
     all functions here leave them: zeros beyond its end are what a convolution pads with. Statistics of a batch
-    normalisation must be taken over the entries where `valid` holds.
+    normalisation must be taken over `entries` alone.
     """
 
     position: Int64[Tensor, "b r"]  # y * w + x; 0 where not valid
     region: Int64[Tensor, "b r"]  # the region of the pixel; -1 where not valid
     valid: Bool[Tensor, "b r"]
+    entries: Int64[Tensor, " e"]  # where, in the lists one after the other, `valid` holds
 
 
 def representatives(regions: Regions, K: int) -> Representatives:
     """Return phi(R_q): the K pixels of each region with the highest J, or all pixels of a region that has fewer.
 
-    Among equal scores the first pixel in raster order is taken. The choice has no gradient.
+    Among equal scores the first pixel in raster order is taken. The choice has no gradient. A GPU is waited for once,
+    for the numbers of representatives, on which sizes depend; nothing else in RANet's regions, forward or backward,
+    makes the CPU wait.
 
     Raises:
         ValueError: if K is below 1.
@@ -71,10 +74,12 @@ def representatives(regions: Regions, K: int) -> Representatives:
     rank = place - torch.where(begins, place, 0).cummax(dim=1).values
     chosen = torch.zeros_like(begins).scatter(1, order, rank < K)
 
-    count = chosen.sum(dim=1, keepdim=True)
-    valid = place[:, : int(count.max())] < count
+    count = chosen.sum(dim=1)
+    counts = count.tolist()  # here the device is waited for, once: the sizes of all that follows depend on these
+    valid = place[:, : max(counts)] < count[:, None]
     position = torch.where(valid, chosen.byte().argsort(dim=1, descending=True, stable=True)[:, : valid.shape[1]], 0)
-    return Representatives(position, torch.where(valid, index.gather(1, position), NOT_A_QUERY), valid)
+    entries = valid.flatten().byte().argsort(descending=True, stable=True)[: sum(counts)]
+    return Representatives(position, torch.where(valid, index.gather(1, position), NOT_A_QUERY), valid, entries)
 
 
 def at(A: Float[Tensor, "b c h w"], phi: Representatives) -> Float[Tensor, "b c r"]:

@@ -26,8 +26,8 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 from core.networks.network import Network
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
-from papers.ranet.construction import RegionConstruction, Regions
 from papers.ranet.interaction import RegionInteraction
+from papers.ranet.regions.construction import RegionConstruction, Regions
 from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution
 
 HIGH_RESOLUTION = 512

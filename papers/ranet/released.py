@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from core.errors import refuse_unknown
-from papers.ranet.construction import Regions
 from papers.ranet.interaction import Representatives, collect, distribute, interact, representatives
+from papers.ranet.regions.construction import Regions
 
 SLOPE = 0.01
 
@@ -49,10 +49,9 @@ class ListLayer(nn.Module):
     def forward(self, L: Float[Tensor, "b c r"], phi: Representatives) -> Float[Tensor, "b c r"]:
         """Return new features of the representatives, and zeros in the padding."""
         convolved = rearrange(self.convolve(rearrange(L, "b c r -> b c r 1")), "b c r 1 -> b r c")
-        entries = self.activate(self.normalise(convolved[phi.valid]))
-        placed = entries.new_zeros(convolved.shape)
-        placed[phi.valid] = entries
-        return rearrange(placed, "b r c -> b c r")
+        entries = self.activate(self.normalise(convolved.flatten(0, 1).index_select(0, phi.entries)))
+        placed = entries.new_zeros(convolved.shape).flatten(0, 1).index_copy(0, phi.entries, entries)
+        return rearrange(placed.view_as(convolved), "b r c -> b c r")
 
 
 class ReleasedInteraction(nn.Module):

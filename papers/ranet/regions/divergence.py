@@ -1,31 +1,20 @@
-"""E, how differently two pixels are classified, on tiles of pairs (see `lines.py`), and its gradient.
+"""E, how differently two pixels are classified, on tiles of pairs (`tiles.py`), and its gradient.
 
 C    images, k, x, y      class probabilities
 E    images, x, x', y     of a pair of pixels, computed when it is needed and never kept
-"""
 
-from typing import Protocol
+Both classes have the same three methods: `tile` returns E_ij and E_ji of each pair, where i is its start and j its end;
+`pull` takes in the gradients for both and returns what `tile` does; `gradient` returns that for C of all that was
+pulled.
+"""
 
 import torch
 from torch import Tensor
 
-from papers.ranet.lines import Tile
+from papers.ranet.regions.tiles import Tile
 
 SMALLEST_PROBABILITY = 1e-12  # below, the logarithm's slope is cut off: it is infinite at 0
 SUMMED_AT_ONCE = 16  # classes; sums of sums round less than one long sum
-
-
-class Divergence(Protocol):
-    """E of pairs, and the gradient of a sum over pairs, gathered tile by tile."""
-
-    def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Return E_ij and E_ji of each pair, i its start and j its end: one tensor twice if they are the same."""
-
-    def pull(self, tile: Tile, dE: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in the gradients for E_ij and for E_ji of the pairs of a tile, and return what `tile` does."""
-
-    def gradient(self) -> Tensor:
-        """Return the gradient for C of all tiles that were pulled."""
 
 
 class JensenShannon:
@@ -36,11 +25,13 @@ class JensenShannon:
     With S = C_i + C_j, it is e_i + e_j - 1/2 sum_n S_n log2 S_n, where e = 1/2 sum_n C_n (1 + log2 C_n): one logarithm
     for each pair and class. The gradient for C_in is 1/2 (log2(2 C_in) - log2 S_n).
 
-    In float32 it is right to 1e-6 with 19 classes and to 2e-6 with 171.
+    In float32 it is right to 1e-6 with 19 classes and to 2e-6 with 171. Without the semantic map all pixels surely are
+    of one class, so that E and its gradient are exactly 0.
     """
 
-    def __init__(self, C: Tensor) -> None:
-        self.kept = C >= SMALLEST_PROBABILITY
+    def __init__(self, C: Tensor, semantic: bool = True) -> None:
+        C = C if semantic else torch.ones_like(C[:, :1])
+        self.kept = (C >= SMALLEST_PROBABILITY) & semantic
         self.C = C.clamp(min=SMALLEST_PROBABILITY)
         wide = self.C.double()
         self.own = (wide * (1 + wide.log2())).sum(dim=1).div(2).to(C.dtype)
@@ -48,42 +39,38 @@ class JensenShannon:
         self.shared = torch.zeros_like(self.C, dtype=torch.float64)  # sum_j dE_ij log2 S_ijn
 
     def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Return E of each pair, twice."""
+        """Return E of each pair, twice: one tensor."""
         return self._walk(tile, None)
 
     def pull(self, tile: Tile, dE: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
-        """Add what depends on pairs to the sums over j, for both ends of each pair, and return E, twice."""
+        """Add what depends on pairs to the sums over j, for both pixels of each pair, and return E, twice."""
         dE = dE + reverse
-        tile.add_to_starts(self.total, dE)
-        tile.add_to_ends(self.total, dE)
+        tile.add(self.total, dE, dE)
         return self._walk(tile, dE)
-
-    def _walk(self, tile: Tile, dE: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return E of each pair, twice; with gradients, add to the sums of each class on the way."""
-        start, end = tile.start(self.C), tile.end(self.C)
-        S = torch.empty(tile.size(len(self.C)), dtype=self.C.dtype, device=self.C.device)
-        logarithm, part, shared = torch.empty_like(S), torch.empty_like(S), torch.zeros_like(S)
-        for n in range(self.C.shape[1]):
-            torch.add(start[:, n], end[:, n], out=S)
-            torch.log2(S, out=logarithm)
-            if n % SUMMED_AT_ONCE == 0:
-                torch.mul(S, logarithm, out=part)
-            else:
-                part.addcmul_(S, logarithm)
-            if n % SUMMED_AT_ONCE == SUMMED_AT_ONCE - 1 or n == self.C.shape[1] - 1:
-                shared += part
-            if dE is not None:
-                logarithm *= dE
-                tile.add_to_starts(self.shared[:, n], logarithm)
-                tile.add_to_ends(self.shared[:, n], logarithm)
-        E = torch.sub(tile.start(self.own) + tile.end(self.own), shared, alpha=0.5)  # Eq. (2)
-        E.clamp_(0, 1)  # against rounding
-        return E, E
 
     def gradient(self) -> Tensor:
         """Return the gradient for C."""
         dC = ((2 * self.C).log2() * self.total[:, None] - self.shared) / 2
         return dC.to(self.C.dtype) * self.kept
+
+    def _walk(self, tile: Tile, dE: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return E of each pair, twice; with gradients, add to the sums of each class on the way."""
+        start, end = tile.start(self.C), tile.end(self.C)
+        S = torch.empty(tile.size(len(self.C)), dtype=self.C.dtype, device=self.C.device)
+        logarithm, part, sums = torch.empty_like(S), torch.zeros_like(S), torch.zeros_like(S)
+        for n in range(self.C.shape[1]):
+            if n % SUMMED_AT_ONCE == 0:
+                sums += part
+                part.zero_()
+            torch.add(start[:, n], end[:, n], out=S)
+            torch.log2(S, out=logarithm)
+            part.addcmul_(S, logarithm)
+            if dE is not None:
+                logarithm *= dE
+                tile.add(self.shared[:, n], logarithm, logarithm)
+        E = torch.sub(tile.start(self.own) + tile.end(self.own), sums + part, alpha=0.5)
+        E.clamp_(0, 1)  # against rounding
+        return E, E
 
 
 class TopClass:
@@ -114,18 +101,15 @@ class TopClass:
     def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Return E_ij and E_ji of each pair."""
         of_end, of_start = self._others(tile)
-        return (
-            self._divergence(tile.start(self.p), self.C.take(of_end)),
-            self._divergence(tile.end(self.p), self.C.take(of_start)),
-        )
+        E = self._divergence(tile.start(self.p), self.C.take(of_end))
+        return E, self._divergence(tile.end(self.p), self.C.take(of_start))
 
     def pull(self, tile: Tile, dE: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
         """Add the gradients for p and for q, of E_ij and of E_ji, and return both."""
         of_end, of_start = self._others(tile)
         E, dp = self._pull(tile.start(self.p), of_end, dE)
-        tile.add_to_starts(self.dp, dp)
-        E_reverse, dp = self._pull(tile.end(self.p), of_start, reverse)
-        tile.add_to_ends(self.dp, dp)
+        E_reverse, dp_reverse = self._pull(tile.end(self.p), of_start, reverse)
+        tile.add(self.dp, dp, dp_reverse)
         return E, E_reverse
 
     def gradient(self) -> Tensor:
@@ -134,16 +118,13 @@ class TopClass:
 
     def _others(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Return where in C the end's probability of the start's top class is, and the start's of the end's."""
-        return (
-            tile.start(self.plane) + tile.end(self.pixel),
-            tile.end(self.plane) + tile.start(self.pixel),
-        )
+        return tile.start(self.plane) + tile.end(self.pixel), tile.end(self.plane) + tile.start(self.pixel)
 
     def _divergence(self, p: Tensor, q: Tensor) -> Tensor:
         """Return E of two probabilities of one class."""
         m = (p + q) / 2
         entropy = p * p.log() + (1 - p) * (1 - p).log() + q * q.log() + (1 - q) * (1 - q).log()
-        E = entropy / 2 - m * m.log() - (1 - m) * (1 - m).log()  # Eq. (2)
+        E = entropy / 2 - m * m.log() - (1 - m) * (1 - m).log()
         return E.clamp_(min=0)  # against rounding
 
     def _pull(self, p: Tensor, place: Tensor, dE: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,23 +135,3 @@ class TopClass:
         dq = (q / (1 - q) * odds).log() * dE / 2
         self.dC.view(-1).scatter_add_(0, place.flatten(), dq.flatten())
         return self._divergence(p, q), (p / (1 - p) * odds).log() * dE / 2
-
-
-class NoDivergence:
-    """E is 0, and has no gradient."""
-
-    def __init__(self, C: Tensor) -> None:
-        self.C = C
-
-    def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Return zero, twice."""
-        zero = self.C.new_zeros(())
-        return zero, zero
-
-    def pull(self, tile: Tile, dE: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
-        """Return zero, twice."""
-        return self.tile(tile)
-
-    def gradient(self) -> Tensor:
-        """Return zeros."""
-        return torch.zeros_like(self.C)

@@ -1,18 +1,6 @@
 """RANet's region construction: which pixels belong together, and how well each stands for its region.
 
-The names are the paper's; i and j are pixels, and of n = h * w pixels there are n * n pairs:
-
-    B    b h w      boundary scores: how probably a pixel lies on a boundary
-    C    b k h w    semantic scores: class probabilities
-    D    n x n      how probably there is a boundary between two pixels
-    E    n x n      how differently two pixels are classified
-    F    n x n      region attention maps
-    F^g  n x n      the same, regularised by W^g
-    G    n x n      region decision maps: whether two pixels are grouped
-    J    b h w      representative scores
-
-No table of pairs is kept: a first pass over all pairs finds the regions, a second one J, and the backward pass computes
-D, E and F once more. They are written in `passes.py`, and are called as operators of PyTorch (`operators.py`).
+Eq. (1) to (5) and their letters stand in `equations.py`.
 """
 
 from typing import Literal, NamedTuple
@@ -22,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from core.errors import refuse_unknown, require
-from papers.ranet import operators
+from papers.ranet.regions import operators
 
 Reading = Literal["paper", "released"]
 
@@ -38,12 +26,6 @@ class Regions(NamedTuple):
 
 class RegionConstruction(nn.Module):
     """Divides images into regions by boundary and semantic scores (RCB, Figures 2 and 3).
-
-        D_ij   = max(B on the line between i and j)                                                     Eq. (1)
-        E_ij   = divergence(C_i, C_j)                                                                   Eq. (2)
-        F_ij   = (1 - D_ij) (1 - E_ij)                                                                  Eq. (3)
-        F^g_ij = w F_ij + b,  G_ij = [(F^g_ij + F^g_ji) / 2 > threshold]                                Eq. (4)
-        J_i    = mean of F^g_ij over the pixels j of i's region, i included                             Eq. (5)
 
     The line is open: its ends do not count, and D of neighbours is 0. Each pixel follows the first pixel in raster
     order that it is grouped with; a region is all the pixels that end at the same one.
