@@ -116,8 +116,8 @@ def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architectu
         summary=f"ours: CamVid from scratch, {what}, under a million weights",
         architecture=architecture,
         data=CAMVID,
-        augmentation=Augmentation(crop=360, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(0.1, batch=24, length=200, weight_decay=5e-4, ema=0.99),
+        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
+        optimisation=Optimisation(0.15, batch=16, length=200, weight_decay=5e-4, ema=0.99),
         protocol=Protocol(),
         backbone_weights="none",
     )
