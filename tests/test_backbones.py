@@ -169,6 +169,7 @@ def test_channels_and_strides_are_those_of_the_maps(name, stem, output_stride):
     ("name", "stem", "count"),
     [
         ("resnet10_tiny", "plain", 187_192),
+        ("resnet16_tiny", "plain", 337_556),
         ("resnet18", "plain", 11_176_512),  # 11,689,512 with torchvision's classifier of 513,000
         ("resnet18", "deep64", 11_324_992),
         ("resnet50", "plain", 23_508_032),
@@ -266,7 +267,7 @@ def test_normalisation_is_imagenets():
     ("fields", "message"),
     [
         ({"name": "resnet1O1"}, "no backbone 'resnet1O1'.*did you mean 'resnet101'"),
-        ({"name": "vit"}, "no backbone 'vit', only resnet10_tiny, resnet18, "),
+        ({"name": "vit"}, "no backbone 'vit', only resnet10_tiny, resnet16_tiny, resnet18, "),
         ({"stem": "deep"}, "resnet101 with the stem 'deep'.*did you mean 'deep"),
         ({"name": "resnet10_tiny", "stem": "deep64"}, "resnet10_tiny with the stem 'deep64', only plain"),
         ({"output_stride": 4}, "resnet101 at output stride 4, only 8, 16, 32"),

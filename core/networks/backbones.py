@@ -30,7 +30,14 @@ from core.errors import unknown
 from core.networks.weights import WEIGHTS, read_weights, refuse_misfits, shapes
 
 BackboneName = Literal[
-    "resnet10_tiny", "resnet18", "resnet34", "resnet50", "resnet101", "tf_efficientnet_b7", "hrnet_w48"
+    "resnet10_tiny",
+    "resnet16_tiny",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "tf_efficientnet_b7",
+    "hrnet_w48",
 ]
 Stem = Literal["plain", "deep32", "deep64"]
 Colour = tuple[float, float, float]
@@ -57,6 +64,12 @@ NETWORKS: dict[str, TimmNetwork] = {
         timm_name="resnet18",
         last_blocks=1,
         arguments={"layers": (1, 1, 1, 1), "channels": (16, 32, 48, 96), "stem_type": "deep", "stem_width": 8},
+        stems=("plain",),
+    ),
+    "resnet16_tiny": TimmNetwork(  # ours, for the networks that come with the repository; its stem is its own: 12-12-24
+        timm_name="resnet18",
+        last_blocks=1,
+        arguments={"layers": (2, 2, 2, 1), "channels": (24, 32, 64, 96), "stem_type": "deep", "stem_width": 12},
         stems=("plain",),
     ),
     "resnet18": TimmNetwork("resnet18", last_blocks=2, hub={"plain": "resnet18.tv_in1k"}),

@@ -219,6 +219,31 @@ _MULTI_GRID_R50 = Backbone("resnet50", multi_grid=(4, 8, 16))
 _CAMVID_R18 = _camvid("danet-r18-camvid", "DANet Res18", Architecture(Backbone("resnet18")))
 _CAMVID_R18_FCN = _camvid("danet-r18-camvid-fcn", "Dilated FCN Res18", _only(Backbone("resnet18")), ONE_LOSS)
 
+
+def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
+    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
+
+    All papers share these conditions; what a network gains over its baseline is due to its modules.
+    """
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid from scratch, {what}, under a million weights",
+        architecture=architecture,
+        data=CAMVID,
+        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
+        optimisation=Optimisation(0.15, batch=16, length=200, weight_decay=5e-4, ema=0.99),
+        protocol=Protocol(),
+        backbone_weights="none",
+    )
+
+
+_TINY_BACKBONE = Backbone("resnet16_tiny")
+_TINY = (
+    _tiny("danet-tiny-camvid", "DANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4)),
+    _tiny("danet-tiny-camvid-fcn", "Dilated FCN Res16-tiny", _only(_TINY_BACKBONE)),
+)
+
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     Recipe(
         name=DEMO,
@@ -325,6 +350,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _camvid("danet-r50-camvid", "DANet Res50", Architecture(Backbone("resnet50"))),
     _small(_CAMVID_R18, "danet-r18-camvid-small"),
     _small(_CAMVID_R18_FCN, "danet-r18-camvid-small-fcn"),
+    *_TINY,
 )
 
 RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}

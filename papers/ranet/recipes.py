@@ -222,6 +222,32 @@ _COARSE = (
     _coarse_segmentation(_PASCAL_CONTEXT, 51.2),
     _coarse_segmentation(_COCO_STUFF, 37.9),
 )
+
+
+def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
+    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
+
+    All papers share these conditions; what a network gains over its baseline is due to its modules.
+    """
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid from scratch, {what}, under a million weights",
+        architecture=architecture,
+        data=CAMVID,
+        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
+        optimisation=Optimisation(0.15, batch=16, length=200, weight_decay=5e-4, ema=0.99),
+        protocol=Protocol(),
+        backbone_weights="none",
+    )
+
+
+_TINY_BACKBONE = Backbone("resnet16_tiny")
+_TINY = (
+    _tiny("ranet-tiny-camvid", "RANet Res16-tiny", Architecture(_TINY_BACKBONE)),
+    _tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none")),
+)
+
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     Recipe(
         name=DEMO,
@@ -270,6 +296,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     ),
     *_CAMVID,
     *map(_small, _CAMVID),
+    *_TINY,
 )
 
 RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}

@@ -250,6 +250,31 @@ _CAMVID_LADDER = (
     _camvid("sanet-r18-camvid", "SANet Res18: SA + categorical + dense", _PLAIN_R18),
 )
 
+
+def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
+    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
+
+    All papers share these conditions; what a network gains over its baseline is due to its modules.
+    """
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid from scratch, {what}, under a million weights",
+        architecture=architecture,
+        data=CAMVID,
+        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
+        optimisation=Optimisation(0.15, batch=16, length=200, weight_decay=5e-4, ema=0.99),
+        protocol=Protocol(),
+        backbone_weights="none",
+    )
+
+
+_TINY_NETWORK = Architecture(Backbone("resnet16_tiny"))
+_TINY = (
+    _tiny("sanet-tiny-camvid", "SANet Res16-tiny", _TINY_NETWORK),
+    _tiny("sanet-tiny-camvid-fcn", "FCN Res16-tiny", _fcn(_TINY_NETWORK)),
+)
+
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     Recipe(
         name=DEMO,
@@ -327,6 +352,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     *_CAMVID_LADDER,
     _camvid("sanet-r50-camvid", "SANet Res50", Architecture(Backbone("resnet50"))),
     *map(_small, _CAMVID_LADDER),
+    *_TINY,
 )
 
 RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _ALL}
