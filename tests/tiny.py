@@ -63,7 +63,6 @@ class Tiny(Network):
 
     def __init__(self, num_classes: int, architecture: Architecture = Architecture()) -> None:
         super().__init__(num_classes, architecture)
-        self.architecture = architecture
         self.backbone = Features(OneMap(architecture.noisy), channels=[8], strides=[2])
         self.dropout = nn.Dropout2d(0.3 if architecture.noisy else 0.0)
         self.classify = nn.Conv2d(8, num_classes, 1)
