@@ -57,7 +57,8 @@ def run(words: Sequence[str], device: str, seconds: float) -> dict[str, Any]:
             done = subprocess.run(
                 command, cwd=ROOT, capture_output=True, text=True, timeout=max(seconds, 1.0), check=False
             )
-            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode} and no message"]
+            said = [line.strip("│ ") for line in done.stderr.splitlines() if any(map(str.isalnum, line))]
+            said = said or [f"ended with status {done.returncode} and no message"]
             failed = "" if file.is_file() else said[-1]
         except subprocess.TimeoutExpired:
             failed = f"not done after {seconds:.0f} s"

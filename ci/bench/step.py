@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 from torch import Tensor
 
 from ci.bench import attention
@@ -126,7 +127,7 @@ def measured(
 
 
 def main(
-    recipe: str,
+    recipe: tyro.conf.Positional[str],
     device: str = "cpu",
     precision: Precision = "fp32",
     batch: int | None = None,
