@@ -181,7 +181,7 @@ class Protocol:
     is one window. `flip` adds the mirrored image. `merge` says how several answers become one: "softmax" averages
     probabilities; "scores" averages the scores of windows, as mmsegmentation does; "exp" averages
     exp(scores + mirrored scores), which weighs confident windows more, as the released code of DANet and its relatives
-    does.
+    does, and divides by the sum over the classes.
     """
 
     crop: int | None = None

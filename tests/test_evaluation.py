@@ -87,7 +87,7 @@ SCRIPT = """
 import json, sys
 from accelerate import Accelerator, debug_launcher
 from tests_of_evaluation import CLASSES, PROTOCOL, Network, Samples
-from core.evaluation import evaluate
+from core.testing.evaluation import evaluate
 
 def work(folder):
     accelerator = Accelerator(cpu=True)

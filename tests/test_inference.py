@@ -1,5 +1,6 @@
 """Testing one image: windows, scales, mirrored images, and how they are merged."""
 
+import gc
 import itertools
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.images.pixels import scaled_size
-from core.networks.inference import infer, positions
+from core.networks import inference
+from core.networks.inference import infer, positions, windows_at_once
 from core.recipe import Protocol
 
 Merge = Literal["softmax", "scores", "exp"]
@@ -141,8 +143,10 @@ def test_small_images_are_padded_at_the_right_and_bottom_with_zeros() -> None:
 def test_how_many_windows_at_once_changes_nothing(merge: Merge) -> None:
     network, image = Convolution(3), photograph(61, 83)
     protocol = Protocol(crop=24, stride=16, scales=(0.75, 1.0), flip=True, merge=merge)
-    results = [infer(network, image, protocol, windows_at_once=number) for number in (1, 3, 4, 100)]
-    assert {shape[0] for shape in network.seen} >= {1, 3, 4}
+    results = [infer(network, image, protocol, at_once=number) for number in (1, 3, 4, 100)]
+    assert {shape[0] for shape in network.seen} == {1, 2, 4, 64}  # 64: 12 and 20 windows of two scales, and mirrored
+    batches = [shape[0] for shape in network.seen]
+    assert [batches[:64], batches[64:96]] == [[1] * 64, [2] * 32]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], atol=1e-6, rtol=1e-5)
 
@@ -155,7 +159,7 @@ def test_flip_changes_nothing_for_an_equivariant_network_only(merge: Merge) -> N
         plain = infer(network, image, Protocol(merge=merge))
         flipped = infer(network, image, Protocol(flip=True, merge=merge))
         if merge == "exp":  # exp(s + s) = exp(s) squared
-            plain = plain**2
+            plain = plain**2 / (plain**2).sum(dim=0)
         assert torch.allclose(plain, flipped, rtol=1e-4, atol=1e-5) == symmetric
 
 
@@ -189,14 +193,15 @@ def test_scales_are_resized_as_the_network_resizes_and_then_averaged(align_corne
     expected = []
     for size in ((10, 15), (20, 30), (35, 53)):
         scores = network(resize(image, size)).scores
-        answer = scores.softmax(dim=1) if merge == "softmax" else scores.double().exp()
+        answer = scores.double().softmax(dim=1) if merge == "softmax" else scores.double().exp()
         expected.append(resize(answer, (20, 30)))
+    mean = torch.cat(expected).mean(dim=0)
     result = infer(network, image[0], Protocol(scales=(0.5, 1.0, 1.75), merge=merge))
-    torch.testing.assert_close(result, torch.cat(expected).mean(dim=0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result, (mean / mean.sum(dim=0)).float(), rtol=1e-5, atol=1e-6)
 
 
 def test_exp_merging_is_the_formula() -> None:
-    """Windows of 16, one row of three, mirrored: sum of exp(scores + mirrored scores) / count, in float64."""
+    """Windows of 16, one row of three, mirrored: sum of exp(scores + mirrored scores) / count, over the classes' sum."""
     network, image = Convolution(3), photograph(16, 30)
     total, count = torch.zeros(5, 16, 30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)
     for x in (0, 10, 14):
@@ -205,21 +210,107 @@ def test_exp_merging_is_the_formula() -> None:
         total[:, :, x : x + 16] += scores[0].double().exp()
         count[x : x + 16] += 1
     result = infer(network, image, Protocol(crop=16, stride=10, flip=True, merge="exp"))
-    assert result.dtype == torch.float64
-    torch.testing.assert_close(result, total / count, rtol=1e-5, atol=0.0)
+    expected = total / count
+    torch.testing.assert_close(result, (expected / expected.sum(dim=0)).float(), rtol=1e-5, atol=0.0)
 
 
-def test_exp_of_large_scores_is_finite() -> None:
-    class Large(Constant):
-        def forward(self, images: Tensor) -> Output:
-            scores = torch.full((len(images), 2, *images.shape[-2:]), 300.0)
-            scores[:, 1] += 50
-            return Output(scores)
+class Steep(nn.Module):
+    """Scores of up to 600 that differ by hundreds between neighbouring pixels."""
 
-    protocol = Protocol(crop=8, stride=4, scales=(0.5, 1.0, 1.3), flip=True, merge="exp")
-    result = infer(Large(), photograph(20, 30), protocol)
+    align_corners = False
+
+    def forward(self, images: Tensor) -> Output:
+        scores = torch.cat([images, -images, images.roll(3, -1)], dim=1)
+        return Output(200 * scores)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Protocol(flip=True, merge="exp"),
+        Protocol(crop=8, stride=4, scales=(0.5, 1.0, 1.3), flip=True, merge="exp"),
+        Protocol(scales=(0.7, 2.0), merge="exp"),
+    ],
+)
+def test_exp_of_large_scores_is_exact_in_float32(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As logarithms in float64 say it, where exp itself would overflow even there."""
+    image = photograph(20, 30)
+    result = infer(Steep(), image, protocol)
     assert result.isfinite().all()
-    assert (result.argmax(dim=0) == 1).all()
+    torch.testing.assert_close(result.sum(dim=0), torch.ones(20, 30))
+    monkeypatch.setattr(inference, "STRIP", 100)
+    torch.testing.assert_close(infer(Steep(), image, protocol), result)
+
+    def resize(logs: Tensor, size: tuple[int, int]) -> Tensor:
+        """The logarithm of what is bilinear between exponentials."""
+        for axis, (old, new) in ((-2, (logs.shape[-2], size[0])), (-1, (logs.shape[-1], size[1]))):
+            weights = functional.interpolate(torch.eye(old).double()[None], size=new, mode="linear")[0].log()
+            logs = torch.logsumexp(logs.transpose(axis, -1)[..., :, None] + weights, dim=-2).transpose(axis, -1)
+        return logs
+
+    totals = []
+    for scale in protocol.scales:
+        size = scaled_size(20, 30, "long", None, scale)
+        seen = image if scale == 1 else functional.interpolate(image[None], size=size, mode="bilinear")[0]
+        logs = torch.full((9, *size), -torch.inf, dtype=torch.float64)
+        count = torch.zeros(size, dtype=torch.float64)
+        tall, wide = (protocol.crop or size[0]), (protocol.crop or size[1])
+        for y in positions(size[0], tall, protocol.stride or tall):
+            for x in positions(size[1], wide, protocol.stride or wide):
+                window = seen[None, :, y : y + tall, x : x + wide]
+                answer = Steep()(window).scores[0]
+                if protocol.flip:
+                    answer = answer + Steep()(window.flip(-1)).scores[0].flip(-1)
+                part = logs[:, y : y + tall, x : x + wide]
+                logs[:, y : y + tall, x : x + wide] = torch.logaddexp(part, answer.double())
+                count[y : y + tall, x : x + wide] += 1
+        totals.append(resize(logs - count.log(), (20, 30)))
+    expected = torch.logsumexp(torch.stack(totals), dim=0).softmax(dim=0)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("merge", ["softmax", "scores", "exp"])
+def test_strips_change_nothing(merge: Merge, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, image = Convolution(3), photograph(61, 83)
+    protocol = Protocol(crop=24, stride=16, scales=(0.75, 1.0, 1.5), flip=True, merge=merge)
+    whole = infer(network, image, protocol)
+    monkeypatch.setattr(inference, "STRIP", 5 * 83 * 7)
+    torch.testing.assert_close(infer(network, image, protocol), whole)
+
+
+def test_large_images_take_their_scores_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is allocated while two scales are merged: two maps, strips of them, and no third."""
+    monkeypatch.setattr(inference, "STRIP", 2**16)
+    monkeypatch.setattr(inference, "SMALL", 0)
+    network, image = Convolution(1), photograph(600, 800)
+    for merge in ("softmax", "scores", "exp"):
+        protocol = Protocol(crop=100, stride=100, scales=(1.0, 0.9), merge=merge)
+        held: list[int] = []
+        network.convolution.register_forward_hook(lambda *_, held=held: held.append(_bytes_alive()))
+        before = _bytes_alive()
+        infer(network, image, protocol)
+        assert max(held) - before <= 1.2 * inference.scores_bytes(600, 800, 5, protocol) + 4 * 3 * 600 * 800
+        network.convolution._forward_hooks.clear()
+
+
+def _bytes_alive() -> int:
+    storages = {
+        each.untyped_storage().data_ptr(): each.untyped_storage().nbytes()
+        for each in gc.get_objects()
+        if issubclass(type(each), Tensor)
+    }
+    return sum(storages.values())
+
+
+def test_windows_at_once_follow_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    sizes = ((80, 80), (768, 768), (1024, 1024), (3000, 4000))
+    assert [windows_at_once(cpu, *size) for size in sizes] == [4, 4, 2, 1]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 140 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 6 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * 2**30)
+    gpu = torch.device("cuda")
+    assert [windows_at_once(gpu, *size) for size in sizes] == [16, 6, 3, 1]  # 14 GiB are free
 
 
 @pytest.mark.parametrize("merge", ["softmax", "exp"])
@@ -232,7 +323,7 @@ def test_scores_are_float32_under_autocast(merge: Merge) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         result = infer(network, image, protocol)
     assert set(kinds) == {torch.bfloat16}
-    assert result.dtype == exact.dtype == (torch.float32 if merge == "softmax" else torch.float64)
+    assert result.dtype == exact.dtype == torch.float32
     torch.testing.assert_close(result, exact, rtol=0.05, atol=0.02)
 
 
@@ -250,8 +341,8 @@ def test_impossible_requests_are_refused() -> None:
         def forward(self, images: Tensor) -> Output:
             return Output(self.convolution(images)[..., ::8, ::8])
 
-    with pytest.raises(ValueError, match="windows_at_once must be at least 1, got 0"):
-        infer(Convolution(1), photograph(4, 5), Protocol(), windows_at_once=0)
+    with pytest.raises(ValueError, match="at_once must be at least 1, got 0"):
+        infer(Convolution(1), photograph(4, 5), Protocol(), at_once=0)
     with pytest.raises(ValueError, match=r"Coarse must return scores at the size of its input, \(16, 24\)"):
         infer(Coarse(1), photograph(16, 24), Protocol())
     with pytest.raises((ValueError, TypeError)):  # TypeError: from the shape checker of the tests, where it runs

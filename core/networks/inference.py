@@ -3,8 +3,15 @@
 image     3 h w            normalised, so that 0 is the mean colour
 windows   b 3 h w          what the network sees at once
 answers   b k h w          probabilities, scores or exp(scores) of each window, mirrored images merged in
-returned  k h w            merged over windows and scales, at the image's own size; argmax over k is the labels
+returned  k h w            probabilities at the image's own size; argmax over k is the labels
+
+Everything is float32. Answers that are exp(scores) go beside their `top`, b h w, so that they never overflow: what is
+meant is values * exp(top), and the largest value of a pixel is about 1. Otherwise `top` is None.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -14,6 +21,16 @@ from torch.nn import functional
 
 from core.images.pixels import round_up, scaled_size
 from core.recipe import Protocol
+
+STRIP = 2**22
+"""The numbers of a strip, some rows of all classes: maps are merged strip by strip, so that no third copy is made."""
+
+SMALL = 2**20
+"""Up to so many pixels of a scale, its last windows wait for the first ones of the next, to go through together."""
+
+CPU_WINDOWS, CPU_PIXELS = 4, 4 * 768 * 768
+GPU_WINDOWS, GPU_BYTES = 16, 4096
+"""At most so many windows at once; on a CPU of so many pixels together, on a GPU with so many free bytes a pixel."""
 
 
 def positions(length: int, crop: int, stride: int) -> tuple[int, ...]:
@@ -25,94 +42,192 @@ def positions(length: int, crop: int, stride: int) -> tuple[int, ...]:
     return (*range(0, last, stride), last)
 
 
+def windows_at_once(device: torch.device, height: int, width: int) -> int:
+    """How many windows go through a network together, mirrored ones counted.
+
+    On a CPU 4, or fewer if they are larger than 768 x 768. On CUDA up to 16: one for every 4 KiB of free memory for
+    each of its pixels, several times what the backbones here take while testing.
+    """
+    pixels = height * width
+    if device.type != "cuda":
+        return max(1, min(CPU_WINDOWS, CPU_PIXELS // pixels))
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(GPU_WINDOWS, free // (GPU_BYTES * pixels)))
+
+
+def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) -> int:
+    """The bytes that the merged scores of an image take at most while it is tested: one map, or two of them.
+
+    Beside them are the image itself at each scale and what the network takes for its windows.
+    """
+    sizes = [_seen_size(height, width, protocol, scale) for scale in protocol.scales]
+    one = len(sizes) == 1 and sizes[0] == (height, width)
+    pixels = max(tall * wide for tall, wide in sizes) + (0 if one else height * width)
+    return 4 * num_classes * pixels
+
+
+class Map(NamedTuple):
+    """Answers and, where they are exponentials, what they are to be multiplied by: exp(top)."""
+
+    values: Float[Tensor, "*b k h w"]
+    top: Float[Tensor, "*b h w"] | None = None
+
+    def add(self, other: "Map", rows: slice = slice(None), columns: slice = slice(None)) -> None:
+        """Add another map to a part of this one, in place."""
+        values = self.values[..., rows, columns]
+        if self.top is None or other.top is None:
+            values += other.values
+            return
+        top = self.top[..., rows, columns]
+        largest = torch.maximum(top, other.top)
+        values.mul_((top - largest).exp_()).add_(other.values * (other.top - largest).exp_())
+        top.copy_(largest)
+
+
+@dataclass
+class Scale:
+    """The image at one scale, where windows lie on it, and what was answered so far."""
+
+    image: Float[Tensor, "3 h w"]
+    size: tuple[int, int]  # without the padding of an image that is smaller than a window
+    window: tuple[int, int]
+    corners: list[tuple[int, int]]
+    left: int  # windows without an answer
+    answers: Map | None = None
+
+    def take(self, y: int, x: int, answer: Map) -> None:
+        """Add the answer of the window at a corner."""
+        self.left -= 1
+        if len(self.corners) == 1:
+            self.answers = answer
+            return
+        if self.answers is None:
+            self.answers = _nothing(answer, (self.image.shape[-2], self.image.shape[-1]))
+        self.answers.add(answer, slice(y, y + self.window[0]), slice(x, x + self.window[1]))
+
+    def mean(self) -> Map:
+        """The mean answer of all windows that contain a pixel."""
+        assert self.answers is not None  # all windows are answered
+        values, top = self.answers
+        if len(self.corners) > 1:
+            seen = values.new_zeros(values.shape[-2:])  # h w: how many windows contain each pixel
+            for y, x in self.corners:
+                seen[y : y + self.window[0], x : x + self.window[1]] += 1
+            values.div_(seen)
+        height, width = self.size
+        return Map(values[:, :height, :width], None if top is None else top[:height, :width])
+
+
 @torch.inference_mode()
 def infer(
-    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, windows_at_once: int = 4
+    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, at_once: int | None = None
 ) -> Float[Tensor, "k h w"]:
     """Merge what the network says about an image under the protocol, at the image's own size.
 
     `network` is in evaluation mode on the image's device. Its `align_corners` decides how images and scores are
-    resized (bilinear). Windows go through it `windows_at_once` at a time, then their mirrored images. Images smaller
-    than a window are padded with 0 at the right and at the bottom, and the scores cut back. Where windows overlap,
-    their mean counts.
+    resized (bilinear). `at_once` windows go through it together, a mirrored one beside its original, those of several
+    scales too where they have one size; None: as `windows_at_once` says. Images smaller than a window are padded with 0
+    at the right and at the bottom, and the scores cut back. Where windows overlap, their mean counts.
 
-    With merge "softmax" the result is the mean of the probabilities over mirrored images, windows and scales, in
-    float32. With merge "scores" the scores are averaged over mirrored images and windows, and the probabilities that
-    follow, at the image's own size, over scales. With merge "exp" it is the mean over windows and scales of
-    exp(scores + mirrored scores), or exp(scores) without flip, which is not normalised; it is float64, finite for sums
-    of up to 700.
+    With merge "softmax" the result is the mean of the probabilities over mirrored images, windows and scales. With
+    merge "scores" the scores are averaged over mirrored images and windows, and the probabilities that follow, at the
+    image's own size, over scales. With merge "exp" it is the mean over windows and scales of exp(scores + mirrored
+    scores), or exp(scores) without flip, divided by its sum over the classes. Always float32, and the classes of a
+    pixel add up to 1. A large map is held at most twice, at the image's own size and at that of a scale.
 
     Unlike the released code of DANet, which truncates the last window of a row or column at the border and pads it
     with the mean colour, the last window is shifted inside, so that it sees the image only.
 
     Raises:
-        ValueError: if the image is not 3 h w, `windows_at_once` is not positive, or scores come at another size.
+        ValueError: if the image is not 3 h w, `at_once` is not positive, or scores come at another size.
     """
     if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         raise ValueError(f"infer takes one image of size 3 h w, got {tuple(image.shape)}")
-    if windows_at_once < 1:
-        raise ValueError(f"windows_at_once must be at least 1, got {windows_at_once}")
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"at_once must be at least 1, got {at_once}")
     own = (image.shape[-2], image.shape[-1])
-    total: Tensor | None = None
-    for scale in protocol.scales:
-        size = scaled_size(*own, protocol.edge, protocol.base, scale, protocol.limit)
-        seen = _resize(image, (round_up(size[0], protocol.multiple), round_up(size[1], protocol.multiple)), network)
-        answer = _resize(_slide(network, seen, protocol, windows_at_once), own, network)
-        if protocol.merge == "scores":
-            answer = answer.softmax(dim=0)
-        total = answer if total is None else total + answer
+    total: Map | None = None
+    for scale, answers in _scales(network, image, protocol, at_once):
+        total = _merged(total, answers, own, protocol, bool(network.align_corners))
+        scale.answers = None
     assert total is not None  # a protocol has at least one scale
-    return total / len(protocol.scales)
+    values = total.values
+    for rows in _strips(values):
+        part = values[:, rows]
+        if protocol.merge == "exp":
+            part.div_(part.sum(dim=0))
+        elif len(protocol.scales) > 1:
+            part.div_(len(protocol.scales))
+    return values
 
 
-def _resize(maps: Float[Tensor, "c _ _"], size: tuple[int, int], network: nn.Module) -> Float[Tensor, "c h w"]:
-    """Bring maps to a size as the network enlarges its scores; maps of that size are returned as they are."""
-    if tuple(maps.shape[-2:]) == size:
-        return maps
-    batch = rearrange(maps, "c h w -> 1 c h w")
-    resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=bool(network.align_corners))
-    return rearrange(resized, "1 c h w -> c h w")
+def _seen_size(height: int, width: int, protocol: Protocol, scale: float) -> tuple[int, int]:
+    tall, wide = scaled_size(height, width, protocol.edge, protocol.base, scale, protocol.limit)
+    return round_up(tall, protocol.multiple), round_up(wide, protocol.multiple)
 
 
-def _slide(
-    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, windows_at_once: int
-) -> Float[Tensor, "k h w"]:
-    """Answer one scale: the mean answer of all windows that contain a pixel, at the size of the given image."""
-    height, width = image.shape[-2:]
+def _scales(
+    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, at_once: int | None
+) -> Iterator[tuple[Scale, Map]]:
+    """Answer scale by scale; a batch may hold the last windows of one and the first of the next."""
+    begun: list[Scale] = []
+    batch: list[tuple[Scale, int, int]] = []
+    for number, factor in enumerate(protocol.scales):
+        scale = _scale(network, image, protocol, factor)
+        begun.append(scale)
+        windows = at_once or windows_at_once(image.device, *scale.window)
+        together = max(1, windows // 2) if protocol.flip else windows
+        waits = protocol.crop is not None and scale.size[0] * scale.size[1] <= SMALL
+        ends = number == len(protocol.scales) - 1 or not waits
+        for y, x in scale.corners:
+            batch.append((scale, y, x))
+            if len(batch) >= together or (ends and (y, x) == scale.corners[-1]):
+                _answer(network, batch, protocol, together=windows > 1)
+                batch = []
+        while begun and not begun[0].left:
+            yield (done := begun.pop(0)), done.mean()
+
+
+def _scale(network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, factor: float) -> Scale:
+    height, width = size = _seen_size(image.shape[-2], image.shape[-1], protocol, factor)
+    if size != tuple(image.shape[-2:]):
+        batch = rearrange(image, "c h w -> 1 c h w")
+        resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=bool(network.align_corners))
+        image = rearrange(resized, "1 c h w -> c h w")
     tall, wide = protocol.crop or height, protocol.crop or width
-    padded = functional.pad(image, (0, max(wide - width, 0), 0, max(tall - height, 0)))
+    if tall > height or wide > width:
+        image = functional.pad(image, (0, max(wide - width, 0), 0, max(tall - height, 0)))
     corners = [
         (y, x)
         for y in positions(height, tall, protocol.stride or tall)
         for x in positions(width, wide, protocol.stride or wide)
     ]
-    if len(corners) == 1:
-        return _answers(network, rearrange(padded, "c h w -> 1 c h w"), protocol)[0, :, :height, :width]
-
-    total: Tensor | None = None
-    seen = padded.new_zeros(padded.shape[-2:])  # h w: how many windows contain each pixel
-    for first in range(0, len(corners), windows_at_once):
-        batch = corners[first : first + windows_at_once]
-        windows = torch.stack([padded[:, y : y + tall, x : x + wide] for y, x in batch])
-        answers = _answers(network, windows, protocol)
-        if total is None:
-            total = answers.new_zeros(answers.shape[1], *padded.shape[-2:])
-        for (y, x), answer in zip(batch, answers, strict=True):
-            total[:, y : y + tall, x : x + wide] += answer
-            seen[y : y + tall, x : x + wide] += 1
-    assert total is not None  # there is at least one window
-    return (total / seen)[:, :height, :width]
+    return Scale(image, size, (tall, wide), corners, len(corners))
 
 
-def _answers(network: nn.Module, windows: Float[Tensor, "b 3 h w"], protocol: Protocol) -> Float[Tensor, "b k h w"]:
-    """Answer a batch of windows: probabilities or scores in float32, exp(scores) in float64, mirrored ones merged."""
-    scores = [_scores(network, windows)]
+def _answer(network: nn.Module, batch: list[tuple[Scale, int, int]], protocol: Protocol, together: bool = True) -> None:
+    """Answer a batch of windows of one size; `together`: with their mirrored images in the same batch."""
+    tall, wide = batch[0][0].window
+    windows = torch.stack([scale.image[:, y : y + tall, x : x + wide] for scale, y, x in batch])
+    if not protocol.flip:
+        scores = [_scores(network, windows)]
+    elif together:
+        scores = list(_scores(network, torch.cat([windows, windows.flip(-1)])).chunk(2))
+    else:
+        scores = [_scores(network, windows), _scores(network, windows.flip(-1))]
     if protocol.flip:
-        scores.append(_scores(network, windows.flip(-1)).flip(-1))
+        scores[1] = scores[1].flip(-1)
+    tops: list[Tensor | None] = [None] * len(batch)
     if protocol.merge == "exp":
-        return sum(scores[1:], scores[0]).double().exp()
-    answers = scores if protocol.merge == "scores" else [each.softmax(dim=1) for each in scores]
-    return sum(answers[1:], answers[0]) / len(answers)
+        values = scores[0] + scores[1] if protocol.flip else scores[0]
+        top = values.amax(dim=1)
+        values, tops = (values - rearrange(top, "b h w -> b 1 h w")).exp_(), list(top)
+    else:
+        answers = scores if protocol.merge == "scores" else [each.softmax(dim=1) for each in scores]
+        values = (answers[0] + answers[1]).div_(2) if protocol.flip else answers[0]
+    for (scale, y, x), value, top_ in zip(batch, values, tops, strict=True):
+        scale.take(y, x, Map(value, top_))
 
 
 def _scores(network: nn.Module, windows: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
@@ -123,3 +238,73 @@ def _scores(network: nn.Module, windows: Float[Tensor, "b 3 h w"]) -> Float[Tens
             f"got {tuple(scores.shape[-2:])}"
         )
     return scores
+
+
+def _nothing(like: Map, size: tuple[int, int]) -> Map:
+    """A map of another size to which answers can be added."""
+    values = like.values.new_zeros(like.values.shape[0], *size)
+    return Map(values, None if like.top is None else like.top.new_full(size, -torch.inf))
+
+
+def _merged(total: Map | None, answers: Map, own: tuple[int, int], protocol: Protocol, align_corners: bool) -> Map:
+    """Add the answers of a scale, brought to the image's own size, to those before, strip by strip."""
+    same = tuple(answers.values.shape[-2:]) == own
+    begins = total is None
+    if total is None:
+        total = answers if same else _nothing(answers, own)
+    for rows in _strips(total.values):
+        part = _resized(answers, own, rows, align_corners)
+        if protocol.merge == "scores":
+            part = Map(part.values.softmax(dim=0))
+        if not (begins and same):
+            total.add(part, rows)
+        elif protocol.merge == "scores":
+            total.values[:, rows] = part.values
+    return total
+
+
+def _strips(values: Float[Tensor, "k h w"]) -> Iterator[slice]:
+    classes, height, width = values.shape
+    rows = max(1, STRIP // (classes * width))
+    return (slice(first, min(first + rows, height)) for first in range(0, height, rows))
+
+
+def _resized(answers: Map, size: tuple[int, int], rows: slice, align_corners: bool) -> Map:
+    """Some rows of a map that is brought to a size as the network enlarges its scores: bilinearly."""
+    height, width = answers.values.shape[-2:]
+    part = answers
+    if height != size[0]:
+        part = _mixed(part, -2, *_sources(height, size[0], rows, align_corners, answers.values))
+    elif rows.stop - rows.start != height:
+        part = Map(part.values[:, rows], None if part.top is None else part.top[rows])
+    if width == size[1]:
+        return part
+    if part.top is None:  # rows are as they should be already: this resizes columns alone, and faster
+        batch, goal = rearrange(part.values, "c h w -> 1 c h w"), (part.values.shape[-2], size[1])
+        resized = functional.interpolate(batch, size=goal, mode="bilinear", align_corners=align_corners)
+        return Map(rearrange(resized, "1 c h w -> c h w"))
+    return _mixed(part, -1, *_sources(width, size[1], slice(0, size[1]), align_corners, answers.values))
+
+
+def _sources(length: int, goal: int, part: slice, align_corners: bool, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Between which two of `length` places each of the `goal` places lies, and how near to the second, as PyTorch."""
+    places = torch.arange(part.start, part.stop, dtype=torch.float32, device=like.device)
+    if align_corners:
+        places = places * ((length - 1) / (goal - 1) if goal > 1 else 0.0)
+    else:
+        places = ((places + 0.5) * (length / goal) - 0.5).clamp_(min=0)
+    first = places.long().clamp_(max=length - 1)
+    return first, (first + 1).clamp_(max=length - 1), places - first
+
+
+def _mixed(answers: Map, axis: int, first: Tensor, second: Tensor, weight: Tensor) -> Map:
+    """Mix two places along an axis, each by its weight."""
+    one, other = (answers.values.index_select(axis, places) for places in (first, second))
+    weight = rearrange(weight, "n -> n 1") if axis == -2 else weight
+    if answers.top is None:
+        return Map(one.lerp_(other, weight))
+    tops = [answers.top.index_select(axis, places) for places in (first, second)]
+    tops[1] = tops[1].masked_fill(weight == 0, -torch.inf)  # what has no weight must not outweigh the other
+    top = torch.maximum(*tops)
+    one.mul_((1 - weight) * (tops[0] - top).exp_()).add_(other.mul_(weight * (tops[1] - top).exp_()))
+    return Map(one, top)

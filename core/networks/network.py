@@ -63,8 +63,8 @@ class About:
 class Prediction:
     """The answer for one image of h x w pixels.
 
-    `labels` holds a class for each pixel; `scores` are the merged scores of the protocol, probabilities if it merges
-    by softmax.
+    `labels` holds a class for each pixel; `scores` say how sure the network is of each class, as the protocol merges
+    them: they add up to 1 at every pixel.
     """
 
     labels: UInt8[Tensor, "h w"]
@@ -74,8 +74,8 @@ class Prediction:
 
     @property
     def probabilities(self) -> Float[Tensor, "k h w"]:
-        """How sure the network is of each class; they sum to 1 at every pixel. Large: computed when asked for."""
-        return (self.scores / self.scores.sum(dim=0, keepdim=True)).float()
+        """How sure the network is of each class: the scores under another name."""
+        return self.scores
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The image with its labels laid over it in colours."""

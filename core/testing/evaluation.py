@@ -1,11 +1,13 @@
 """A protocol over a data set, over all processes: every image exactly once, one score.
 
-Each process takes every n-th image at its own size, and counts pixels in int64 on its device; the counts are added
-once at the end. A prepared data loader would repeat images until all processes have equally many.
+Each process takes every n-th image at its own size, and counts pixels in int64; the counts are added once at the end. A
+prepared data loader would repeat images until all processes have equally many. Beside a GPU the CPU decodes the next
+images and counts the last one while the network works on this one; nothing else waits for the device.
 """
 
+import itertools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -63,7 +65,7 @@ def count(
     evaluation mode, and each of its modules back into its own mode at the end, also after an error. No global random
     number is drawn, so training goes on as if nothing had happened. `workers` processes load images ahead; `title`
     names the progress bar, which only the main process shows, and only on a terminal. `keep` is given the number of
-    each sample of this process and its prediction, h w.
+    each sample of this process and its prediction, h w, on the CPU.
 
     Raises:
         ValueError: if there are no samples, or a sample has labels of another size or out of range.
@@ -79,23 +81,55 @@ def count(
         pin_memory=accelerator.device.type == "cuda",
         generator=torch.Generator(),  # its own: the loader would draw a seed from the global one
     )
-    counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=accelerator.device)
+    counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     # Without its DistributedDataParallel, a network does not wait for processes that have fewer images.
     bare = accelerator.unwrap_model(network)
     hidden = None if accelerator.is_main_process else True  # None: hidden where there is no terminal
     with _evaluating(bare), tqdm(total=number, desc=title, unit=" images", disable=hidden) as bar:
-        for index, (image, labels) in zip(mine, loader, strict=True):
-            with accelerator.autocast():
-                scores = infer(bare, image.to(accelerator.device, non_blocking=True), protocol)
-            prediction = scores.argmax(dim=0)
+        answers = _predictions(bare, protocol, accelerator, zip(mine, loader, strict=True))
+        for index, labels, prediction in _one_behind(answers):
             if keep is not None:
                 keep(index, prediction)
             try:
-                counts += confusion(labels.to(accelerator.device), prediction, num_classes)
+                counts += confusion(labels, prediction, num_classes)
             except ValueError as error:
                 raise ValueError(f"sample {index} of the data set for {title!r}: {error}") from error
             bar.update(min(accelerator.num_processes, number - bar.n))
-    return accelerator.reduce(counts, "sum").cpu()
+    return accelerator.reduce(counts.to(accelerator.device), "sum").cpu()
+
+
+Answer = tuple[int, Tensor, Tensor, torch.cuda.Event | None]
+"""The number of a sample, its labels, its prediction on its way to the CPU, and when it will be there; None: it is."""
+
+
+def _predictions(
+    network: nn.Module,
+    protocol: Protocol,
+    accelerator: Accelerator,
+    samples: Iterable[tuple[int, tuple[Tensor, Tensor]]],
+) -> Iterator[Answer]:
+    for index, (image, labels) in samples:
+        with accelerator.autocast():
+            image = image.to(accelerator.device, non_blocking=True)
+            best = infer(network, image, protocol).argmax(dim=0).to(torch.uint8)
+        at_once = accelerator.device.type == "cuda"
+        prediction = best.to("cpu", non_blocking=at_once)
+        there = torch.cuda.Event() if at_once else None
+        if there is not None:
+            there.record()
+        yield index, labels, prediction, there
+
+
+def _one_behind(answers: Iterator[Answer]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Give each answer when the device has been told to make the next one."""
+    waiting: Answer | None = None
+    for answer in itertools.chain(answers, [None]):
+        if waiting is not None:
+            index, labels, prediction, there = waiting
+            if there is not None:
+                there.synchronize()
+            yield index, labels, prediction
+        waiting = answer
 
 
 @contextmanager
