@@ -43,9 +43,9 @@ Changes = Mapping[str, tuple[Any, Any]]
 class Publication:
     """What a card tells of: weights of one recipe, what was changed in it, and their scores.
 
-    `recipe` is as it was used, `changed` how that differs from the published one. `scores` holds score.json first, then
-    those of rows that test the same weights in another way; each is a pair of the recipe of the row and the JSON that
-    the test wrote.
+    `repository` is org/name on the Hub, or the name of a shipped network. `recipe` is as it was used, `changed` is how
+    that differs from the published one. `scores` holds score.json first, then those of rows that test the same weights
+    in another way; each is a pair of the recipe of the row and the JSON that the test wrote.
     """
 
     repository: str
@@ -86,7 +86,7 @@ class Publication:
 
 def card(publication: Publication) -> ModelCard:
     """The README.md of the repository: metadata with `model-index`, and the text."""
-    return ModelCard(f"---\n{_metadata(publication).to_yaml()}\n---\n\n{_text(publication)}")
+    return ModelCard(f"---\n{_metadata(publication).to_yaml()}\n---\n\n{text(publication)}")
 
 
 def eval_results(publication: Publication) -> str:
@@ -126,7 +126,7 @@ def _metadata(publication: Publication) -> ModelCardData:
         for name, (key, kind) in METRICS.items()
     ]
     return ModelCardData(
-        model_name=publication.repository.split("/")[1],
+        model_name=publication.repository.split("/")[-1],
         library_name="attention-segmentation",
         pipeline_tag="image-segmentation",
         license=licence.name,
@@ -150,7 +150,8 @@ def _base(publication: Publication) -> str | None:
     return f"timm/{weights}" if known else None
 
 
-def _text(publication: Publication) -> str:
+def text(publication: Publication) -> str:
+    """The text of the card. A name without an organisation is that of a shipped network, which has no revisions."""
     paper, recipe, about = publication.paper, publication.recipe, publication.about
     title, citation = _of_paper(paper)
     licence = licence_of(about.recipe["data"]["name"])
@@ -161,15 +162,16 @@ def _text(publication: Publication) -> str:
     if publication.began_with is not None:
         origin += f", beginning with the weights of `{publication.began_with}`"
     sections = [
-        f"# {publication.repository.split('/')[1]}",
+        f"# {publication.repository.split('/')[-1]}",
         f"{title}. This {paper.network.__name__} belongs to an independent reproduction: recipe "
         f"`{publication.name_of(recipe)}` ({recipe.summary}), {len(about.classes)} classes, {origin}.",
         "## Use",
         f'```python\nimport hub\n\nnetwork = hub.from_pretrained("{publication.repository}")\n'
         'result = network.predict("photo.jpg")\nresult.overlay().save("overlay.png")\n```',
         "`result.labels` is the label map, `result.probabilities` how sure it is, `result.classes` the names and "
-        f"colours. For files and folders: `python -m hub.predict {publication.repository} IMAGE... --to DIR`. Pin it "
-        "with `revision=COMMIT`; `verify=True` compares it with its fingerprint. Needs the source tree of this network "
+        f"colours. For files and folders: `python -m hub.predict {publication.repository} IMAGE... --to DIR`. "
+        + ("Pin it with `revision=COMMIT`; " if "/" in publication.repository else "")
+        + "`verify=True` compares it with its fingerprint. Needs the source tree of this network "
         "(`pip install -e .` there); only safetensors and JSON are read.",
         "## Results",
         results(publication),

@@ -21,7 +21,9 @@ def from_pretrained(
     num_classes: int | None = None,
     map_location: str = "cpu",
 ) -> Network:
-    """Load any of the networks from a folder or from the Hub; `config.json` says which it is.
+    """Load any of the networks from a folder, by the name of a shipped one, or from the Hub.
+
+    `config.json` says which it is. `hub.shipped()` names those that come with the repository, which need no network.
 
     The arguments are those of `core.networks.network.Network.from_pretrained`.
 
@@ -37,7 +39,9 @@ def from_pretrained(
         raise ValueError(f"{where} holds a network of the class {name!r}; there are {', '.join(kinds)}")
     return kinds[name].from_pretrained(
         where,
-        revision=None if Path(where).is_dir() else folder.name,  # of one commit: a branch may move meanwhile
+        revision=None
+        if repository.local(where) is not None
+        else folder.name,  # of one commit: a branch may move meanwhile
         verify=verify,
         token=token,
         cache_dir=cache_dir,
@@ -45,3 +49,8 @@ def from_pretrained(
         num_classes=num_classes,
         map_location=map_location,
     )
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the networks that come with the repository."""
+    return tuple(sorted(file.parent.name for file in repository.SHIPPED.glob(f"[!.]*/{repository.CONFIG}")))

@@ -75,14 +75,19 @@ def gather(options: Options) -> Publication:
         trained = about.recipe.get("name") if about else None
         raise ValueError(f"{options.run} was trained by the recipe {trained!r}, not {recipe.name!r}")
 
-    kind: Any = Recipe[type(recipe.architecture)]  # type: ignore[misc]
-    used = replace(from_json(kind, about.recipe), summary=recipe.summary, reported=recipe.reported)
-    changed = {name: (old, new) for name, (old, new) in {**differences(recipe, used), **about.changed}.items()}
+    used, changed = as_used(recipe, about)
     _refuse_name(options.repo, recipe, changed)
     scores = [(used, measured), *((_row(paper, recipe, file), files.read_json(file)) for file in options.score)]
     for row, score in scores:
         _refuse_other_score(row, score, about)
     return Publication(options.repo, paper, used, about, changed, tuple(scores))
+
+
+def as_used(recipe: Recipe[Any], about: About) -> tuple[Recipe[Any], card.Changes]:
+    """The recipe as weights were trained by it, and what of it is not as published."""
+    kind: Any = Recipe[type(recipe.architecture)]  # type: ignore[misc]
+    used = replace(from_json(kind, about.recipe), summary=recipe.summary, reported=recipe.reported)
+    return used, {name: (old, new) for name, (old, new) in {**differences(recipe, used), **about.changed}.items()}
 
 
 def _refuse_name(repo: str, recipe: Recipe[Any], changed: card.Changes) -> None:

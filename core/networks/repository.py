@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: in a folder, or in a repository on the Hugging Face Hub.
+"""Where a checkpoint lies: in a folder, among the networks that come with this package, or in a repository on the Hub.
 
 A checkpoint is `config.json` (what it is), `model.safetensors` (the weights) and `fingerprint.json` (an input and some
 of its scores). Nothing else is ever read, and nothing is executed.
@@ -24,6 +24,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FINGERPRINT = "fingerprint.json"
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""The networks that come with the repository, each a folder by its name; `hub.ship` makes them."""
+
 LARGEST = 8192
 """No number in a configuration is larger: not a width, a dilation, a window, nor the side of an image."""
 
@@ -32,6 +35,14 @@ LARGEST_SCALE = 8.0
 
 LARGEST_CONFIG = 1 << 20
 """A configuration is at most this long, in bytes."""
+
+
+def local(where: str | Path) -> Path | None:
+    """The folder that is meant, if nobody must be asked: `where` itself, or the shipped network of that name."""
+    if Path(where).is_dir():
+        return Path(where)
+    shipped = SHIPPED / where
+    return shipped if shipped.parent == SHIPPED and shipped.is_dir() else None
 
 
 def fetch(
@@ -43,21 +54,22 @@ def fetch(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """Return a folder that holds the files: `where` itself, or its copy in the Hub's cache, all files of one commit.
+    """Return a folder that holds the files, all of one commit: `where` itself, a shipped network of that name, or the
+    copy of a repository in the Hub's cache.
 
     Raises:
         ValueError: in a sentence, if there is no such folder, repository, revision or file.
         OSError: if the Hub can't be reached and its cache does not hold the file.
     """
-    if Path(where).is_dir():
+    folder = local(where)
+    if folder is not None:
         if revision is not None:
             raise ValueError(f"{where} is a folder and has no revisions, got revision {revision!r}; leave it out")
         for file in files:
-            if not (Path(where) / file).is_file():
+            if not (folder / file).is_file():
                 raise ValueError(f"{where} has no {file}; give a folder that save_pretrained or a training run wrote")
-        return Path(where)
+        return folder
 
-    folder = None
     for file in files:
         try:
             path = hf_hub_download(

@@ -1,6 +1,5 @@
 """Test a checkpoint by a recipe: the command behind every `evaluate.py`."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ def _place(options: EvaluationOptions[Architecture]) -> str:
     """The folder or repository of the weights that the options name."""
     recipe = options.recipe
     where = options.weights or str(Run().to / (recipe.same_weights_as or recipe.name))
-    if not Path(where).is_dir() and (where.count("/") != 1 or options.weights is None):
+    if repository.local(where) is None and (where.count("/") != 1 or options.weights is None):
         raise ValueError(
             f"there are no weights in {where}; train them with train.py {recipe.same_weights_as or recipe.name}, or "
             "pass --weights with a run folder or the org/name of a repository on the Hugging Face Hub"
