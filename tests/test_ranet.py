@@ -244,6 +244,7 @@ def test_the_number_of_regions_is_that_of_the_last_training_batch() -> None:
     assert "number_of_regions" not in network.state_dict()
 
 
+@pytest.mark.slow
 def test_runs_record_the_number_of_regions_and_go_on_bit_for_bit(tmp_path: Path) -> None:
     what: Any = dataclasses.replace(
         tiny.recipe(learning_rate=0.02, length=3),
