@@ -19,18 +19,18 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import papers.ranet
-from ci import complexity
+from core import launch
 from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling
 from core.recipe import Augmentation, Data
 from core.training.loop import train
-from papers.ranet import evaluate
+from papers.ranet import complexity
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.boundaries import boundary_labels
 from papers.ranet.interaction import representatives
 from papers.ranet.loss import loss
 from papers.ranet.model import Architecture, CoarseSegmentation, Output, RANet, construct_within_bounds
-from papers.ranet.recipes import COARSE_SEGMENTATION, RECIPES, RELEASED
+from papers.ranet.recipes import PAPER, RECIPES, RELEASED
 from papers.ranet.regions.construction import RegionConstruction, Regions
 from papers.ranet.released import ListLayer, ReleasedInteraction
 
@@ -173,16 +173,18 @@ def test_the_coarse_segmentation_is_that_of_the_score_maps(tmp_path: Path) -> No
 
 
 def test_the_command_tests_the_coarse_rows_by_the_score_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    coarse = [name for name in RECIPES if name.endswith("-coarse-segmentation")]
+    assert len(coarse) == 3
     used = {}
 
     def remember(kind: type, options: Any) -> None:
         used[options.recipe.name] = kind
 
-    monkeypatch.setattr(evaluate, "evaluate_checkpoint", remember)
-    for name in ("ranet-r101-cityscapes", *COARSE_SEGMENTATION):
+    monkeypatch.setattr(launch, "evaluate_checkpoint", remember)
+    for name in ("ranet-r101-cityscapes", *coarse):
         monkeypatch.setattr("sys.argv", ["evaluate.py", name])
-        evaluate.main()
-    assert used == {"ranet-r101-cityscapes": RANet, **dict.fromkeys(COARSE_SEGMENTATION, CoarseSegmentation)}
+        launch.evaluate(PAPER)
+    assert used == {"ranet-r101-cityscapes": RANet, **dict.fromkeys(coarse, CoarseSegmentation)}
 
 
 def test_an_hrnet_has_one_map_at_stride_8() -> None:
@@ -214,11 +216,11 @@ def test_half_precision_is_finite(variant: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"context": "region"}, r"context must be one of regions, non-local, spp, none, got 'region'"),
-        ({"reading": "text"}, r"reading must be one of paper, released, got 'text'"),
+        ({"context": "region"}, r"must be one of regions, non-local, spp, none, got 'region' @ \$\.context"),
+        ({"reading": "text"}, r"must be one of paper, released, got 'text' @ \$\.reading"),
         ({"boundary_map": False, "semantic_map": False}, r"got neither"),
         ({"reading": "released", "inter": False}, r'for reading="paper"'),
-        ({"reading": "released", "kernel": 5}, r"kernel must be one of 1, 3, got '5'"),
+        ({"reading": "released", "kernel": 5}, r"must be one of 1, 3, got 5 @ \$\.kernel"),
         ({"representatives": 0}, r"at least one representative"),
         ({"reading": "released", "representatives": 0}, r"at least one representative"),
     ],
@@ -242,6 +244,7 @@ def test_the_number_of_regions_is_that_of_the_last_training_batch() -> None:
     assert "number_of_regions" not in network.state_dict()
 
 
+@pytest.mark.slow
 def test_runs_record_the_number_of_regions_and_go_on_bit_for_bit(tmp_path: Path) -> None:
     what: Any = dataclasses.replace(
         tiny.recipe(learning_rate=0.02, length=3),
@@ -457,7 +460,7 @@ def test_the_objective_has_four_terms_with_regions_and_one_without() -> None:
 def test_parameters_of_the_released_reading(kernel: Any, block: float, whole: float) -> None:
     with torch.device("meta"):
         network = RANet(19, dataclasses.replace(RELEASED, kernel=kernel))
-    assert round(complexity.ranet_block(kernel, 188).parameters, 2) == block
+    assert round(complexity.overhead(kernel, 188, on_res5=True)[0], 2) == block
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2) == whole
 
 

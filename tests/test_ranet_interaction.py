@@ -3,6 +3,7 @@
 import ast
 import inspect
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -248,7 +249,7 @@ def test_padding_is_zero_after_each_step() -> None:
     A, phi = features(of), representatives(of, 2)
     padding = ~phi.valid[:, None].expand(-1, 3, -1)
     assert padding.any()
-    for scope in module.SCOPES:
+    for scope in get_args(Scope):
         L = module.collect(A, of, phi, scope)
         G = module.interact(L, of, phi, scope)
         for x in (at(A, phi), L, G):

@@ -156,7 +156,7 @@ def left(folder: Path) -> dict[str, Any]:
     """Everything that a finished run left behind and that another run of the same recipe must leave behind too."""
     state = checkpoint.load_state(folder / "state.pt")
     score = files.read_json(folder / "score.json")
-    for changing in ("date", "training_seconds", "processes"):
+    for changing in ("date", "training_seconds", "waiting_for_data", "processes"):
         del score[changing]
     return {
         "state": {name: value for name, value in state.items() if name != "seconds"},

@@ -68,7 +68,7 @@ class JensenShannon:
             if dE is not None:
                 logarithm *= dE
                 tile.add(self.shared[:, n], logarithm, logarithm)
-        E = torch.sub(tile.start(self.own) + tile.end(self.own), sums + part, alpha=0.5)
+        E = torch.sub(tile.start(self.own) + tile.end(self.own), sums + part, alpha=0.5)  # Eq. (2)
         E.clamp_(0, 1)  # against rounding
         return E, E
 
@@ -124,7 +124,7 @@ class TopClass:
         """Return E of two probabilities of one class."""
         m = (p + q) / 2
         entropy = p * p.log() + (1 - p) * (1 - p).log() + q * q.log() + (1 - q) * (1 - q).log()
-        E = entropy / 2 - m * m.log() - (1 - m) * (1 - m).log()
+        E = entropy / 2 - m * m.log() - (1 - m) * (1 - m).log()  # Eq. (2)
         return E.clamp_(min=0)  # against rounding
 
     def _pull(self, p: Tensor, place: Tensor, dE: Tensor) -> tuple[Tensor, Tensor]:

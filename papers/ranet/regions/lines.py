@@ -89,5 +89,5 @@ class Lines:
             if t == 1:
                 largest = samples.clone(memory_format=torch.contiguous_format)
             else:
-                torch.maximum(largest, samples, out=largest)
+                torch.maximum(largest, samples, out=largest)  # Eq. (1)
         return largest
