@@ -1,14 +1,18 @@
 """On a GPU: every paper trains in each precision, goes on bit for bit, compiles, and tests as on the CPU.
 
-`pytest -m cuda` runs these and the marked tests of other files. `on_the_cpu` below are the same functions where there
-is no GPU, so that they are known to run.
+`pytest -m cuda` runs these and the marked tests of other files. The last two tests call the same functions on the CPU,
+so that they are known to run.
 """
 
 import dataclasses
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import tiny
@@ -17,7 +21,9 @@ from accelerate.state import AcceleratorState, GradientState
 from networks import PAPERS, pictures
 from tiny import begin, differing, left
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
+from core import machine
 from core.networks.inference import infer
 from core.paper import Paper
 from core.recipe import Augmentation, Precision, Protocol, Recipe
@@ -92,8 +98,47 @@ def compiles(paper: Paper, to: Path, **run: Any) -> None:
     torch.compiler.reset()
     train(started(paper, to / "compiled", compile=True, **run))
     assert losses(to / "compiled") == pytest.approx(losses(to / "usual"), rel=0.01)
-    names = [left(to / run_ / tiny.NAME)["weights"].keys() for run_ in ("usual", "compiled")]
+    names = [left(to / kind / tiny.NAME)["weights"].keys() for kind in ("usual", "compiled")]
     assert names[0] == names[1]
+
+
+def compiles_once_for_all_sizes(paper: Paper) -> None:
+    """The second size makes a program for all that follow; one more may tell squares from others."""
+    recipe = short(paper)
+    network, loss = paper.build(recipe).train(), paper.objective(recipe.architecture)
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    with patch.object(torch, "compile", partial(torch.compile, backend=counter)):
+        compiled = machine.compiled(network)
+    for height, width in ((64, 64), (72, 88), (96, 80), (64, 104), (88, 88), (120, 72)):
+        labels = torch.zeros(2, height, width, dtype=torch.int64)
+        sum(loss(compiled(torch.randn(2, 3, height, width)), labels).values(), torch.zeros(())).backward()
+    assert counter.frame_count <= 3, f"{paper.folder}: {counter.frame_count} programs"
+
+
+def in_a_process(device: str, *names: str, to: Path) -> None:
+    """Run `main` without the type checks of the tests, which the compiler would have to read too."""
+    environment = tiny.environment()
+    if device == "cuda":
+        del environment["ACCELERATE_USE_CPU"]
+    words = [sys.executable, __file__, device, str(to), *names]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def main(device: str, to: Path, names: list[str]) -> None:
+    """Compile the papers of these names; on a CPU without the last stage, which takes a C++ compiler minutes."""
+    torch.set_num_threads(1)
+    if device == "cuda":
+        for name in names:
+            compiles(PAPERS[name], to / name)
+        compiles(PAPERS["danet"], to / "graphs", cuda_graphs=True)
+        return
+    for name in names:
+        with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
+            compiles(PAPERS[name], to / name)
+        if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
+            compiles_once_for_all_sizes(PAPERS[name])
 
 
 def answers_as_on_the_cpu(paper: Paper, device: str) -> None:
@@ -119,14 +164,8 @@ def test_a_killed_run_goes_on_bit_for_bit(paper: Paper, precision: Precision, tm
 
 
 @pytest.mark.cuda
-@papers
-def test_compiled_runs_are_the_usual_ones(paper: Paper, tmp_path: Path, no_type_checks: None) -> None:
-    compiles(paper, tmp_path)
-
-
-@pytest.mark.cuda
-def test_replayed_graphs_are_the_usual_run(tmp_path: Path, no_type_checks: None) -> None:
-    compiles(PAPERS["danet"], tmp_path, cuda_graphs=True)
+def test_compiled_runs_are_the_usual_ones_also_as_graphs(tmp_path: Path) -> None:
+    in_a_process("cuda", *PAPERS, to=tmp_path)
 
 
 @pytest.mark.cuda
@@ -145,9 +184,9 @@ def test_on_the_cpu_the_same_functions_run(paper: Paper, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @papers
-def test_on_the_cpu_a_compiled_run_is_the_usual_one(
-    paper: Paper, tmp_path: Path, no_type_checks: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usual = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network, mode=None: usual(network, backend="aot_eager"))
-    compiles(paper, tmp_path)
+def test_on_the_cpu_compiled_runs_are_the_usual_ones(paper: Paper, tmp_path: Path) -> None:
+    in_a_process("cpu", paper.folder, to=tmp_path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
