@@ -201,7 +201,7 @@ def test_scales_are_resized_as_the_network_resizes_and_then_averaged(align_corne
 
 
 def test_exp_merging_is_the_formula() -> None:
-    """Windows of 16, one row of three, mirrored: sum of exp(scores + mirrored scores) / count, over the classes' sum."""
+    """Windows of 16, one row of three, mirrored: sum of exp(scores + mirrored scores) / count, divided by its sum."""
     network, image = Convolution(3), photograph(16, 30)
     total, count = torch.zeros(5, 16, 30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)
     for x in (0, 10, 14):
@@ -302,15 +302,25 @@ def _bytes_alive() -> int:
     return sum(storages.values())
 
 
+def test_a_photo_of_12_megapixels_takes_less_than_6_gb_by_windows() -> None:
+    cpu = torch.device("cpu")
+    windows = Protocol(crop=768, stride=512, flip=True, merge="exp")
+    assert inference.scores_bytes(3000, 4000, 19, windows) == 4 * 19 * 3000 * 4000
+    assert 3.5e9 < inference.memory(3000, 4000, 19, windows, cpu) < 5e9
+    assert inference.memory(3000, 4000, 19, Protocol(), cpu) > 15e9
+    several = replace(windows, scales=(0.5, 1.0, 2.0))
+    assert inference.scores_bytes(3000, 4000, 19, several) == 4 * 19 * 5 * 3000 * 4000
+
+
 def test_windows_at_once_follow_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     sizes = ((80, 80), (768, 768), (1024, 1024), (3000, 4000))
     assert [windows_at_once(cpu, *size) for size in sizes] == [4, 4, 2, 1]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 140 * 2**30))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 6 * 2**30)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * 2**30)  # 14 GiB are free
     gpu = torch.device("cuda")
-    assert [windows_at_once(gpu, *size) for size in sizes] == [16, 6, 3, 1]  # 14 GiB are free
+    assert [windows_at_once(gpu, *size) for size in sizes] == [16, 6, 3, 1]
 
 
 @pytest.mark.parametrize("merge", ["softmax", "exp"])

@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from core import machine, provenance
+from core.networks.blocks import pooled
+from core.networks.losses import cross_entropy
+from core.recipe import Run
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +77,74 @@ def test_a_commit_tells_whether_the_tree_was_changed_and_may_leave_paths_out(
     assert provenance.commit(besides=["ci"]) == clean
     (tmp_path / "code.py").write_text("new")
     assert provenance.commit(besides=["ci/records.toml"]) == f"{clean}+"
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "expected"),
+    [("cuda", "1", 7), ("cuda", "2", 3), ("cuda", "8", 1), ("cuda", "16", 1), ("cpu", "1", 2), ("cpu", "8", 1)],
+)
+def test_images_are_loaded_by_a_share_of_the_cores(
+    device: str, processes: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert machine.workers(None, torch.device(device)) == expected
+    assert machine.workers(0, torch.device(device)) == 0
+    assert machine.workers(5, torch.device(device)) == 5
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "precision", "expected"),
+    [
+        ("auto", "cuda", "bf16", True),
+        ("auto", "cuda", "fp16", True),
+        ("auto", "cuda", "fp32", False),
+        ("auto", "cpu", "bf16", False),
+        ("on", "cpu", "fp32", True),
+        ("off", "cuda", "bf16", False),
+    ],
+)
+def test_channels_last_is_on_where_it_pays(choice: Any, device: str, precision: Any, expected: bool) -> None:
+    assert machine.channels_last(choice, torch.device(device), precision) == expected
+
+
+def test_deterministic_means_and_losses_are_the_usual_ones() -> None:
+    """What stands in for operations that are not deterministic on a GPU."""
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 13, 17, requires_grad=True)
+    scores, labels = torch.randn(2, 4, 9, 11, requires_grad=True), torch.randint(0, 4, (2, 9, 11))
+    labels[0, :3] = 255
+
+    def results() -> list[torch.Tensor]:
+        means = [pooled(features, bins) for bins in (1, 2, 3, 6)]
+        loss = cross_entropy(scores, labels)
+        total = sum(mean.square().sum() for mean in means) + loss
+        return [*means, loss, *torch.autograd.grad(total, (features, scores))]
+
+    usual = results()
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = results()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for one, other in zip(found, usual, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_deterministic_run_sets_everything_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        machine.be_deterministic()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+
+
+@pytest.mark.parametrize("run", [{}, {"compile": True, "accumulate": 2}])
+def test_graphs_need_a_compiled_network_and_whole_batches(run: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"run.cuda_graphs needs run.compile, and run.accumulate 1"):
+        Run(cuda_graphs=True, **run)

@@ -14,6 +14,7 @@ import torch
 from hostile import Hostile
 from PIL import Image
 
+from core import machine
 from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
@@ -82,6 +83,16 @@ def test_probabilities_sum_to_one_however_scores_were_merged(merge: Any) -> None
     assert torch.equal(answer.probabilities.argmax(0), answer.labels.long())
     if merge == "softmax":
         torch.testing.assert_close(answer.probabilities, answer.scores)
+
+
+def test_a_picture_that_needs_more_memory_than_there_is_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "free_memory", lambda device: 10**6)
+    with pytest.warns(
+        UserWarning, match=r"57 x 40 pixels takes about .* GB, but 0.0 GB are free on cpu: .*protocol wit"
+    ):
+        network().predict(photo(), Protocol())
+    monkeypatch.setattr(machine, "free_memory", lambda device: 10**8)
+    network().predict(photo())  # warnings are errors
 
 
 def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 RATES = (12, 24, 36)
 """The dilations of atrous spatial pyramid pooling at output stride 8 (Chen et al., ECCV 2018)."""
@@ -43,3 +44,21 @@ class AtrousSpatialPyramidPooling(nn.Module):
         whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
         dilated = [branch(features) for branch in self.dilated]
         return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))
+
+
+def pooled(features: Float[Tensor, "b f h w"], bins: int) -> Float[Tensor, "b f k k"]:
+    """Return the means of bins x bins parts of a map, as PyTorch's adaptive pooling divides it.
+
+    Where algorithms must be deterministic, as two products: the gradient of that pooling adds in any order on a GPU.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return functional.adaptive_avg_pool2d(features, bins)
+    rows, columns = (_part_means(length, bins, features) for length in features.shape[-2:])
+    return rows @ features @ columns.T
+
+
+def _part_means(length: int, bins: int, like: Tensor) -> Float[Tensor, "k n"]:
+    """Weights that take the mean of each part of a line; parts overlap where they can't divide it."""
+    places, parts = torch.arange(length, device=like.device), torch.arange(bins, device=like.device)[:, None]
+    inside = (places >= parts * length // bins) & (places < -(-(parts + 1) * length // bins))
+    return (inside / inside.sum(dim=1, keepdim=True)).to(like.dtype)

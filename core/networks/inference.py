@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core import machine
 from core.images.pixels import round_up, scaled_size
 from core.recipe import Protocol
 
@@ -31,6 +32,9 @@ SMALL = 2**20
 CPU_WINDOWS, CPU_PIXELS = 4, 4 * 768 * 768
 GPU_WINDOWS, GPU_BYTES = 16, 4096
 """At most so many windows at once; on a CPU of so many pixels together, on a GPU with so many free bytes a pixel."""
+
+NETWORK_BYTES = 1024
+"""What a network takes for each pixel of its windows, about: the final DANet 930 on a CPU, beside its scores."""
 
 
 def positions(length: int, crop: int, stride: int) -> tuple[int, ...]:
@@ -46,14 +50,12 @@ def windows_at_once(device: torch.device, height: int, width: int) -> int:
     """How many windows go through a network together, mirrored ones counted.
 
     On a CPU 4, or fewer if they are larger than 768 x 768. On CUDA up to 16: one for every 4 KiB of free memory for
-    each of its pixels, several times what the backbones here take while testing.
+    each of its pixels, four times `NETWORK_BYTES`.
     """
     pixels = height * width
     if device.type != "cuda":
         return max(1, min(CPU_WINDOWS, CPU_PIXELS // pixels))
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, min(GPU_WINDOWS, free // (GPU_BYTES * pixels)))
+    return max(1, min(GPU_WINDOWS, machine.free_memory(device) // (GPU_BYTES * pixels)))
 
 
 def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) -> int:
@@ -65,6 +67,16 @@ def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) 
     one = len(sizes) == 1 and sizes[0] == (height, width)
     pixels = max(tall * wide for tall, wide in sizes) + (0 if one else height * width)
     return 4 * num_classes * pixels
+
+
+def memory(height: int, width: int, num_classes: int, protocol: Protocol, device: torch.device) -> int:
+    """The bytes that testing an image takes, about: its scores, itself, and what the network holds for its windows."""
+    sizes = [_seen_size(height, width, protocol, scale) for scale in protocol.scales]
+    pixels = max(tall * wide for tall, wide in sizes)
+    tall, wide = (protocol.crop, protocol.crop) if protocol.crop else max(sizes)
+    together = windows_at_once(device, tall, wide) if protocol.crop or protocol.flip else 1
+    windows = together * tall * wide * (NETWORK_BYTES + 3 * 4 * num_classes)
+    return scores_bytes(height, width, num_classes, protocol) + 2 * 4 * 3 * pixels + windows
 
 
 class Map(NamedTuple):

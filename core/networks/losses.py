@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
@@ -22,5 +23,8 @@ def cross_entropy(scores: Float[Tensor, "b k h w"], labels: Int64[Tensor, "b h w
     Each process averages over its own pixels, as everywhere in this field: with ignored pixels, the mean over
     processes is not exactly the mean over the whole batch.
     """
-    total = functional.cross_entropy(scores.float(), labels, ignore_index=IGNORE, reduction="sum")
+    if torch.are_deterministic_algorithms_enabled():  # on a GPU the sum below adds in any order
+        total = functional.cross_entropy(scores.float(), labels, ignore_index=IGNORE, reduction="none").sum()
+    else:
+        total = functional.cross_entropy(scores.float(), labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)

@@ -14,14 +14,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from core import errors, files
+from core import errors, files, machine
 from core.errors import require, unknown
 from core.images import pictures
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation, to_tensor
 from core.networks import backbones, fingerprint, repository, weights
 from core.networks.backbones import Backbone, Features
-from core.networks.inference import infer
+from core.networks.inference import infer, memory
 from core.recipe import Protocol
 from core.values import checked, from_json, to_json
 
@@ -153,6 +153,8 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         pixels = _pixels(image)
         about = self.about
         protocol = protocol or (about.protocol if about else Protocol())
+        device = next(self.parameters()).device
+        self._warn_of_memory(pixels, protocol, device)
         training = self.training
         self.eval()
         try:
@@ -161,6 +163,20 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             self.train(training)
         shown = Image.fromarray(pixels.permute(1, 2, 0).numpy())
         return Prediction(scores.argmax(0).to(torch.uint8), scores, shown, self.classes)
+
+    def _warn_of_memory(self, pixels: Tensor, protocol: Protocol, device: torch.device) -> None:
+        """Say, before anything is allocated, if an image would take more memory than there is."""
+        height, width = pixels.shape[-2:]
+        needed, free = memory(height, width, self.num_classes, protocol, device), machine.free_memory(device)
+        if needed > free:
+            windows = (
+                "" if protocol.crop else ", or pass a protocol with windows, such as Protocol(crop=768, stride=512)"
+            )
+            warnings.warn(
+                f"an image of {width} x {height} pixels takes about {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
+                f"free on {device}: make it smaller{windows}",
+                stacklevel=3,
+            )
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The README.md that is saved beside the weights."""

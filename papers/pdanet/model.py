@@ -24,7 +24,7 @@ from torch.nn import functional
 from core.errors import refuse_unknown
 from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
-from core.networks.blocks import classifier, convolution
+from core.networks.blocks import classifier, convolution, pooled
 from core.networks.network import Network
 
 LEVELS = (1, 2, 3, 6)
@@ -203,7 +203,7 @@ class PyramidPooling(nn.Module):
 
     def pooled(self, features: Float[Tensor, "b f h w"]) -> list[Float[Tensor, "b f _ _"]]:
         """Return the mean features of each bin, level by level."""
-        return [functional.adaptive_avg_pool2d(features, level) for level in LEVELS]
+        return [pooled(features, level) for level in LEVELS]
 
 
 class PyramidDualAttention(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.networks.attention import attention
-from core.networks.blocks import convolution
+from core.networks.blocks import convolution, pooled
 
 LEVELS = (1, 2, 3, 6)
 """The bins a side of spatial pyramid pooling (Zhao et al., CVPR 2017)."""
@@ -37,10 +37,8 @@ class SpatialPyramidPooling(nn.Module):
 
     def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Return O, the enlarged levels side by side."""
-        pooled = (
-            level(functional.adaptive_avg_pool2d(A, bins)) for bins, level in zip(LEVELS, self.levels, strict=True)
-        )
-        return torch.cat([_resized(level, A.shape[-2:], self.align_corners) for level in pooled], dim=1)
+        levels = (level(pooled(A, bins)) for bins, level in zip(LEVELS, self.levels, strict=True))
+        return torch.cat([_resized(level, A.shape[-2:], self.align_corners) for level in levels], dim=1)
 
 
 class NonLocalAttention(nn.Module):

@@ -1,0 +1,192 @@
+"""On a GPU: every paper trains in each precision, goes on bit for bit, compiles, and tests as on the CPU.
+
+`pytest -m cuda` runs these and the marked tests of other files. The last two tests call the same functions on the CPU,
+so that they are known to run.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import tiny
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from networks import PAPERS, pictures
+from tiny import begin, differing, left
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from core import machine
+from core.networks.inference import infer
+from core.paper import Paper
+from core.recipe import Augmentation, Precision, Protocol, Recipe
+from core.training.loop import train
+from core.training.setup import Training
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the first test uses it
+
+STEPS, STOPPED = 5, 3
+
+
+@pytest.fixture(autouse=True)
+def as_before(one_thread: None) -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+class Stopping:
+    """A loss that is given so often, and then the run is killed."""
+
+    def __init__(self, loss: Any, times: int) -> None:
+        self.loss, self.left = loss, times
+
+    def __call__(self, output: Any, labels: Tensor) -> dict[str, Tensor]:
+        if not self.left:
+            raise tiny.Killed
+        self.left -= 1
+        return self.loss(output, labels)
+
+
+def short(paper: Paper) -> Recipe[Any]:
+    """The paper's demonstration, a few steps long."""
+    recipe = paper.recipes[paper.demo]
+    steps = dataclasses.replace(recipe.optimisation, batch=4, length=STEPS, unit="steps", learning_rate=0.01)
+    sizes = Augmentation(crop=48, scale=(0.8, 1.5))
+    return dataclasses.replace(recipe, name=tiny.NAME, optimisation=steps, augmentation=sizes, protocol=Protocol())
+
+
+def started(paper: Paper, to: Path, times: int = STEPS, **run: Any) -> Training[Any]:
+    """A run of the paper that is killed after so many steps, if it does not end before."""
+    what = short(paper)
+    objective = Stopping(paper.objective(what.architecture), times)
+    return begin(to, what, objective, build=paper.network, **run)
+
+
+def goes_on_bit_for_bit(paper: Paper, precision: Precision, to: Path) -> torch.device:
+    """Train twice, once killed and resumed, and compare everything that is left."""
+    chosen: dict[str, Any] = {"precision": precision, "deterministic": True}
+    whole = started(paper, to / "whole", **chosen)
+    train(whole)
+    with pytest.raises(tiny.Killed):
+        train(started(paper, to / "killed", STOPPED, **chosen))
+    resumed = started(paper, to / "killed", **chosen)
+    assert resumed.state is not None
+    assert resumed.state["step"] == 2
+    train(resumed)
+    found = left(to / "whole" / tiny.NAME)
+    assert differing(found, left(to / "killed" / tiny.NAME)) == []
+    assert all(value.isfinite().all() for value in found["weights"].values())
+    return whole.accelerator.device
+
+
+def losses(to: Path) -> list[float]:
+    return [line["loss"] for line in tiny.metrics(to / tiny.NAME) if "loss" in line]
+
+
+def compiles(paper: Paper, to: Path, **run: Any) -> None:
+    """A compiled run has the losses of the usual one, and a checkpoint with the usual names."""
+    train(started(paper, to / "usual"))
+    torch.compiler.reset()
+    train(started(paper, to / "compiled", compile=True, **run))
+    assert losses(to / "compiled") == pytest.approx(losses(to / "usual"), rel=0.01)
+    names = [left(to / kind / tiny.NAME)["weights"].keys() for kind in ("usual", "compiled")]
+    assert names[0] == names[1]
+
+
+def compiles_once_for_all_sizes(paper: Paper) -> None:
+    """The second size makes a program for all that follow; one more may tell squares from others."""
+    recipe = short(paper)
+    network, loss = paper.build(recipe).train(), paper.objective(recipe.architecture)
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    with patch.object(torch, "compile", partial(torch.compile, backend=counter)):
+        compiled = machine.compiled(network)
+    for height, width in ((64, 64), (72, 88), (96, 80), (64, 104), (88, 88), (120, 72)):
+        labels = torch.zeros(2, height, width, dtype=torch.int64)
+        sum(loss(compiled(torch.randn(2, 3, height, width)), labels).values(), torch.zeros(())).backward()
+    assert counter.frame_count <= 3, f"{paper.folder}: {counter.frame_count} programs"
+
+
+def in_a_process(device: str, *names: str, to: Path) -> None:
+    """Run `main` without the type checks of the tests, which the compiler would have to read too."""
+    environment = tiny.environment()
+    if device == "cuda":
+        del environment["ACCELERATE_USE_CPU"]
+    words = [sys.executable, __file__, device, str(to), *names]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def main(device: str, to: Path, names: list[str]) -> None:
+    """Compile the papers of these names; on a CPU without the last stage, which takes a C++ compiler minutes."""
+    torch.set_num_threads(1)
+    if device == "cuda":
+        for name in names:
+            compiles(PAPERS[name], to / name)
+        compiles(PAPERS["danet"], to / "graphs", cuda_graphs=True)
+        return
+    for name in names:
+        with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
+            compiles(PAPERS[name], to / name)
+        if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
+            compiles_once_for_all_sizes(PAPERS[name])
+
+
+def answers_as_on_the_cpu(paper: Paper, device: str) -> None:
+    """Windows, scales and mirrored images of one picture, in float32."""
+    torch.manual_seed(0)
+    recipe = short(paper)
+    network = paper.network(recipe.data.num_classes, recipe.architecture).eval()
+    image = pictures(1, 97, 129)[0].float()
+    protocol = Protocol(crop=80, stride=48, scales=(0.75, 1.25), flip=True, merge=paper.golden_merge)
+    expected = infer(network, image, protocol)
+    found = infer(network.to(device), image.to(device), protocol).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+papers = pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@papers
+def test_a_killed_run_goes_on_bit_for_bit(paper: Paper, precision: Precision, tmp_path: Path) -> None:
+    assert goes_on_bit_for_bit(paper, precision, tmp_path).type == "cuda"
+
+
+@pytest.mark.cuda
+def test_compiled_runs_are_the_usual_ones_also_as_graphs(tmp_path: Path) -> None:
+    in_a_process("cuda", *PAPERS, to=tmp_path)
+
+
+@pytest.mark.cuda
+@papers
+def test_testing_is_as_on_the_cpu(paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    answers_as_on_the_cpu(paper, "cuda")
+
+
+@pytest.mark.slow
+@papers
+def test_on_the_cpu_the_same_functions_run(paper: Paper, tmp_path: Path) -> None:
+    assert goes_on_bit_for_bit(paper, "bf16", tmp_path).type == "cpu"
+    answers_as_on_the_cpu(paper, "cpu")
+
+
+@pytest.mark.slow
+@papers
+def test_on_the_cpu_compiled_runs_are_the_usual_ones(paper: Paper, tmp_path: Path) -> None:
+    in_a_process("cpu", paper.folder, to=tmp_path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
