@@ -36,7 +36,7 @@ import papers
 from ci.golden import committed
 from core import files
 from core.errors import refuse
-from core.training.setup import SCORE
+from core.training.folder import SCORE
 
 ROOT = Path(__file__).parent.parent
 RECORDED = Path(__file__).parent / "learning.toml"

@@ -35,7 +35,7 @@ import tyro
 from core import files
 from core.errors import door
 from core.networks.repository import CONFIG, WEIGHTS
-from core.training.setup import SCORE
+from core.training.folder import SCORE
 from core.values import differences
 from papers import paper_of
 
@@ -101,10 +101,11 @@ def entry(options: Options) -> Entry:
             )
     digest = files.sha256(options.folder / WEIGHTS)
     row = paper_of(tested["recipe"]).recipes[tested["recipe"]]
-    if options.score is not None and tested.get("weights") != digest:
+    if tested.get("weights", None if options.score is not None else digest) != digest:  # old runs don't name theirs
         raise ValueError(
-            f"{options.score} is no score of the weights in {options.folder}, whose sha256 is {digest}, but of "
-            f"{tested.get('weights', 'weights that it does not name')}; give what evaluate.py --to wrote about them"
+            f"{options.score or options.folder / SCORE} is no score of the weights in {options.folder}, whose sha256 "
+            f"is {digest}, but of {tested.get('weights', 'weights that it does not name')}; give what evaluate.py --to "
+            "wrote about them"
         )
     if (row.same_weights_as or row.name) != trained["recipe"]:
         raise ValueError(

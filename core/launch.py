@@ -8,7 +8,7 @@ from core.errors import door
 from core.paper import Paper
 from core.recipe import Recipe
 from core.testing.metrics import Score
-from core.testing.report import evaluate_checkpoint
+from core.testing.report import evaluate_checkpoint, known
 from core.training import loop
 from core.training.setup import set_up
 
@@ -26,6 +26,6 @@ def train(paper: Paper) -> Score:
 def evaluate(paper: Paper) -> tuple[Recipe[Any], Score | None]:
     """Test what the command line says; return its recipe, and the score if the labels are public."""
     with door():
-        options = parse(EvaluationOptions, paper.recipes, paper.demo, sys.argv[1:])
+        options = parse(EvaluationOptions, *known(paper.recipes, paper.demo, sys.argv[1:]), sys.argv[1:])
         network = paper.tested_by.get(options.recipe.name, paper.network)
         return options.recipe, evaluate_checkpoint(network, options)

@@ -2,6 +2,8 @@
 
 import os
 import zlib
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -10,11 +12,15 @@ import timm.layers
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, broadcast_object_list
 from torch import nn
 
 from core.recipe import ChannelsLast, Precision, Run
 
 Module = TypeVar("Module", bound=nn.Module)
+
+LOST = timedelta(minutes=10)
+"""How long a process waits for the others of its run, at most, before it ends with an error."""
 
 
 def mixed_precision(precision: Precision) -> str:
@@ -42,9 +48,11 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
         raise ValueError(f"the tracker {absent[0]} is not installed: pip install {absent[0]}, or leave it out")
     accelerator = Accelerator(
         mixed_precision=mixed_precision(run.precision),
-        gradient_accumulation_steps=run.accumulate,
+        # A plugin, because accelerate lets a variable of the environment overrule a plain number.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=run.accumulate),
         log_with=list(run.trackers) or None,
         project_dir=folder,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LOST)],
     )
     use_cores(accelerator.device, run.threads)
     parts = accelerator.num_processes * run.accumulate
@@ -54,6 +62,23 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
             f"{run.accumulate} accumulated parts; choose numbers whose product divides {batch}"
         )
     return accelerator
+
+
+def on_main(accelerator: Accelerator, act: Callable[[], object]) -> None:
+    """Do something on the main process; what it refuses is raised on all of them, so that none waits for it.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: as `act` does.
+    """
+    refused: list[Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            act()
+        except (ValueError, OSError, FloatingPointError) as error:
+            refused = [error]
+    broadcast_object_list(refused)
+    if refused[0] is not None:
+        raise refused[0]
 
 
 def use_cores(device: torch.device, threads: int | None = None) -> None:

@@ -29,6 +29,11 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
+def now() -> str:
+    """The time in UTC to the second."""
+    return datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+
+
 def commit(besides: Sequence[str] = ()) -> str:
     """The commit of this source tree, "+" appended if it was changed besides these paths, or "unknown" outside git."""
     here = Path(__file__).parent.parent

@@ -136,6 +136,16 @@ class Optimisation:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     ema: float = 0.0
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """For own data: AdamW in place of SGD with momentum; its rates are about a hundred times smaller."""
+    warmup: int = 0
+    """Steps in which the learning rate rises to its schedule."""
+    clip: float | None = None
+    """The largest norm of all gradients together; None does not clip."""
+    class_weights: Literal["none", "median"] = "none"
+    """How much a class counts in the loss: all the same, or by SegNet's median frequency, rare ones more."""
+    freeze: Literal["none", "backbone", "batchnorm"] = "none"
+    """What stays as it began: nothing, the backbone, or the running means of its BatchNorm."""
 
     def __post_init__(self) -> None:
         require(
@@ -150,6 +160,8 @@ class Optimisation:
         require(0 <= self.momentum < 1, f"optimisation.momentum must be in [0, 1), got {self.momentum}")
         require(self.weight_decay >= 0, f"optimisation.weight_decay must not be negative, got {self.weight_decay}")
         require(0 <= self.ema < 1, f"optimisation.ema must be in [0, 1), got {self.ema}")
+        require(self.warmup >= 0, f"optimisation.warmup must not be negative, got {self.warmup}")
+        require(self.clip is None or self.clip > 0, f"optimisation.clip must be positive, got {self.clip}")
 
     def steps(self, images: int) -> int:
         """How many steps a training set of `images` gives; a last batch that is not full is dropped each epoch.
@@ -167,7 +179,8 @@ class Optimisation:
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step 0, 1, ..., steps - 1: a pure function, so that a resumed run cannot drift."""
         left = 1 - step / steps
-        return self.learning_rate * (left**self.power if self.schedule == "poly" else left)
+        rate = self.learning_rate * (left**self.power if self.schedule == "poly" else left)
+        return rate * (step + 1) / self.warmup if step < self.warmup else rate
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,8 @@ class Run:
     to: Annotated[Path, tyro.conf.arg(aliases=["--to"], help="where the run folder named like the recipe goes")] = Path(
         "runs"
     )
+    name: Annotated[str | None, tyro.conf.arg(aliases=["--name"])] = None
+    """The run folder's name; None: the recipe's, with a word and digits that say so if anything was changed."""
     backbone_weights: Annotated[
         str | None,
         tyro.conf.arg(
@@ -268,8 +283,10 @@ class Run:
         ),
     ] = None
     restart: Annotated[
-        bool, tyro.conf.arg(aliases=["--restart"], help="set an earlier run of this name aside and begin anew")
+        bool, tyro.conf.arg(aliases=["--restart"], help="rename an earlier run of this name and start over")
     ] = False
+    resume_anyway: bool = False
+    """Go on with another precision, number of processes or threads, or torch version; the score then says so."""
     seed: int = 0
     workers: Annotated[
         int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
@@ -297,11 +314,16 @@ class Run:
     ] = False
     log_every: Annotated[int, tyro.conf.arg(help="steps between lines of metrics.jsonl")] = 10
     save_every: Annotated[int, tyro.conf.arg(help="steps between resumable states")] = 200
-    validate_every: Annotated[int, tyro.conf.arg(help="epochs between validations; 0: only at the end")] = 0
+    validate_every: int | None = None
+    """Epochs between validations; 0: none. None: none for papers' rows, else as often as costs a tenth of the time."""
     validation: Annotated[
         Literal["protocol", "whole"],
         tyro.conf.arg(help="validate with the recipe's own protocol, or cheaper: the whole image once"),
     ] = "protocol"
+    keep: Literal["last", "best"] | None = None
+    """Keep the weights with the best validation mIoU as `best/`, and test these. None: best for own data, else last."""
+    patience: int = 0
+    """Stop after so many validations in a row without a better one; 0: never."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
 
     def __post_init__(self) -> None:
@@ -315,4 +337,16 @@ class Run:
             f"before; got compile {self.compile} and accumulate {self.accumulate}",
         )
         require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
-        require(self.validate_every >= 0, f"run.validate_every must not be negative, got {self.validate_every}")
+        require(
+            self.validate_every is None or self.validate_every >= 0,
+            f"run.validate_every must not be negative, got {self.validate_every}",
+        )
+        require(self.patience >= 0, f"run.patience must not be negative, got {self.patience}")
+        require(
+            self.validate_every != 0 or (self.keep != "best" and not self.patience),
+            "run.keep best and run.patience need validations; leave out run.validate_every 0",
+        )
+        require(
+            self.name is None or self.name == Path(self.name).name not in ("", ".."),
+            f"run.name must be a plain name of a folder below --to, got {self.name!r}",
+        )

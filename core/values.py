@@ -68,15 +68,16 @@ def _said(error: BaseException, kind: Any) -> str:
 
 def differences(published: Any, used: Any) -> dict[str, tuple[Any, Any]]:
     """What differs between two values of one kind: dotted field name -> (published, used), both as JSON."""
-    old, new = _leaves(to_json(published)), _leaves(to_json(used))
+    old, new = flat(to_json(published)), flat(to_json(used))
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
-def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted names."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {
         name: leaf
         for key, item in value.items()
-        for name, leaf in _leaves(item, f"{prefix}.{key}" if prefix else key).items()
+        for name, leaf in flat(item, f"{prefix}.{key}" if prefix else key).items()
     }

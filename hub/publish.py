@@ -21,7 +21,7 @@ from core.networks import repository
 from core.networks.network import About
 from core.paper import Paper
 from core.recipe import Recipe
-from core.training.setup import SCORE
+from core.training.folder import SCORE
 from core.values import differences, from_json
 from hub import card
 from hub.card import Publication
@@ -77,6 +77,12 @@ def gather(options: Options) -> Publication:
 
     used, changed = as_used(recipe, about)
     _refuse_name(options.repo, recipe, changed)
+    digest = files.sha256(options.run / repository.WEIGHTS)
+    if measured.get("weights", digest) != digest:
+        raise ValueError(
+            f"{options.run / SCORE} is of other weights ({measured.get('tested', 'unknown')}) than those in "
+            f"{options.run}; publish {options.run / 'best'} if these are the best, or test again with evaluate.py --to"
+        )
     scores = [(used, measured), *((_row(paper, recipe, file), files.read_json(file)) for file in options.score)]
     for row, score in scores:
         _refuse_other_score(row, score, about)

@@ -65,7 +65,7 @@ def test_a_cut_state_is_refused(tmp_path: Path, kept: int) -> None:
     save_state(path, STATE)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(
-        ValueError, match=r"state.pt can't be read: it is damaged, .*; remove it to begin anew"
+        ValueError, match=r"state.pt can't be read: it is damaged, .*; remove it to start over"
     ) as caught:
         load_state(path)
     assert str(path) in str(caught.value)

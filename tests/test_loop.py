@@ -96,7 +96,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, run: dict[str, Any], o
     assert whole["state"]["optimiser"]["state"][0]["momentum_buffer"].abs().sum() > 0
     trained = [line["step"] for line in whole["metrics"] if "loss" in line]
     assert trained == ([2, 3, 4, 6, 8] if "log_every" in run else list(range(1, 9)))
-    assert [line["step"] for line in whole["metrics"] if "validation" in line] == [3, 6]
+    assert [line["step"] for line in whole["metrics"] if "validation" in line] == [3, 6, 8]
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -431,7 +431,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     """Going on with other settings would be neither run. The message lists what differs, old and new."""
     train(begin(tmp_path, recipe(length=2)))
     same = recipe(length=2)
-    advice = "--restart to set it aside, or another --to"
+    advice = "--restart to rename it and start over, or another --name or --to"
     for sentence, what, run in (
         (r"seed: 0 -> 1\)", same, {"seed": 1}),
         (r"accumulate: 1 -> 2\)", same, {"accumulate": 2}),
@@ -454,7 +454,7 @@ def test_a_data_set_of_another_length_is_another_run(tmp_path: Path, monkeypatch
     monkeypatch.setitem(tiny.IMAGES, "train", 9)
     tiny.pairs.cache_clear()
     try:
-        refused(tmp_path, r"images: 13 -> 9", recipe(unit="epochs", length=3))
+        refused(tmp_path, r"data.train: 13 images, \w+ -> 9 images, \w+", recipe(unit="epochs", length=3))
     finally:
         tiny.pairs.cache_clear()
 
@@ -463,19 +463,23 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     begin(tmp_path)  # an empty folder is nobody's
     (tmp_path / NAME / "thesis.tex").write_text("Chapter 1")
-    refused(tmp_path, r"tiny holds files but no state.pt to go on from; pass --restart to set it aside, or another")
+    refused(
+        tmp_path,
+        r"tiny holds files but no state.pt to go on from; pass --restart to rename it and start over, or another",
+    )
 
 
 def test_a_run_that_was_stopped_before_its_first_state_begins_again(tmp_path: Path) -> None:
     """Nothing is lost with it. A finished run whose state was removed is something else: its weights stay."""
     with pytest.raises(tiny.Killed):
         train(begin(tmp_path / "killed", objective=tiny.After(1, tiny.kill)))
-    assert set(tree(tmp_path / "killed" / NAME)) == {"metrics.jsonl"}
+    assert set(tree(tmp_path / "killed" / NAME)) == {"metrics.jsonl", "run.json"}
     for to in ("killed", "whole"):
         train(begin(tmp_path / to))
     assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
 
-    (tmp_path / "whole" / NAME / "state.pt").unlink()
+    for state in ("state.pt", "state.previous.pt"):
+        (tmp_path / "whole" / NAME / state).unlink()
     refused(tmp_path / "whole", r"tiny holds files but no state.pt to go on from")
 
 
@@ -490,7 +494,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     train(begin(tmp_path, recipe(length=2)))
     path = tmp_path / NAME / "state.pt"
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(tmp_path, r"state.pt can't be read: .*; remove it to begin anew", recipe(length=2))
+    refused(tmp_path, r"state.pt can't be read: .*; remove it to start over", recipe(length=2))
 
 
 def test_restart_sets_the_old_folder_aside(tmp_path: Path) -> None:
@@ -528,8 +532,10 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     score = train(training)
     folder = tmp_path / DEMO
     names = {"README.md", "config.json", "model.safetensors", "fingerprint.json", "state.pt"}
-    assert set(tree(folder)) == names | {"metrics.jsonl", "score.json", "curves.png", "predictions.png"}
-    for picture in ("curves.png", "predictions.png"):
+    assert set(tree(folder)) == names | {
+        *("run.json", "metrics.jsonl", "score.json", "curves.png", "confusion.png", "predictions.png")
+    }
+    for picture in ("curves.png", "confusion.png", "predictions.png"):
         with Image.open(folder / picture) as opened:
             opened.load()
             assert min(opened.size) > 100

@@ -73,9 +73,12 @@ class Tiny(Network):
         return Output(functional.interpolate(scores, image.shape[-2:], mode="bilinear", align_corners=False))
 
 
-def loss(output: Output, labels: Tensor) -> dict[str, Tensor]:
+def loss(output: Output, labels: Tensor, class_weights: Tensor | None = None) -> dict[str, Tensor]:
     """Two named terms."""
-    return {"labels": cross_entropy(output.scores, labels), "size": 0.01 * output.scores.float().square().mean()}
+    return {
+        "labels": cross_entropy(output.scores, labels, class_weights),
+        "size": 0.01 * output.scores.float().square().mean(),
+    }
 
 
 class After:
@@ -84,9 +87,9 @@ class After:
     def __init__(self, calls: int, event: Callable[[dict[str, Tensor]], Any]) -> None:
         self.calls, self.limit, self.event = 0, calls, event
 
-    def __call__(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+    def __call__(self, output: Output, labels: Tensor, class_weights: Tensor | None = None) -> dict[str, Tensor]:
         self.calls += 1
-        terms = loss(output, labels)
+        terms = loss(output, labels, class_weights)
         return self.event(terms) if self.calls > self.limit else terms
 
 
@@ -141,7 +144,7 @@ def begin(
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     what = what or recipe()
-    chosen = Run(**{"to": to, "workers": 0, "log_every": 1, "save_every": 2, **run})
+    chosen = Run(**{"to": to, "name": what.name, "workers": 0, "threads": 1, "log_every": 1, "save_every": 2, **run})
     with patch.object(datasets, "read", small):
         return set_up(what, chosen, published or what, build, objective)
 

@@ -1,7 +1,8 @@
 """Train as the jobs say that stand as JSON in the first argument; run by the tests, also by `torchrun`.
 
 A job has `to`, and may have `noisy`, `optimisation`, `run`, `backend` for `torch.compile`, and one of `kill_at`, a call
-of the loss, and `kill_in_save`, a save in the middle of whose writing the process is killed.
+of the loss, and `kill_in_save`, a save in the middle of whose writing the process is killed. `pause` is the length of a
+step in seconds.
 """
 
 import functools
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,20 @@ def die_in_save(number: int) -> None:
     torch.save = half
 
 
+def slowly(pause: float, output: tiny.Output, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The loss, after a pause."""
+    time.sleep(pause)
+    return tiny.loss(output, labels)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     leave = torch.distributed.destroy_process_group
     torch.distributed.destroy_process_group = lambda *_: None  # processes that met once stay together for all jobs
     for job in json.loads(sys.argv[1]):
         objective = tiny.After(job["kill_at"], die) if "kill_at" in job else tiny.loss
+        if job.get("pause"):
+            objective = functools.partial(slowly, job["pause"])
         if "kill_in_save" in job:
             die_in_save(job["kill_in_save"])
         if "backend" in job:

@@ -28,7 +28,7 @@ from ci.bench.harness import Line, growth, on_cuda, report, seconds
 from core import machine
 from core.networks.attention import forced
 from core.recipe import ChannelsLast, Precision, Recipe
-from core.training.loop import make_optimiser
+from core.training.learner import make_optimiser
 from papers import paper_of
 
 TARGETS = {("danet-r101-cityscapes", "bf16", 4): (1.0, 0.72, 1.25)}

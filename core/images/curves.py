@@ -23,7 +23,10 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path | str) -> None:
     validation = {line["step"]: line["validation"] for line in metrics if "validation" in line}
     if not training:
         raise ValueError(f"nothing to draw for {path}: no line has a loss; the run has not logged a step yet")
-    panels = [("loss (weighted terms)", _series(training, "terms", total="loss"))]
+    panels: list[tuple[str, Series]] = [("loss", {"": [(step, line["loss"]) for step, line in training.items()]})]
+    terms = _series(training, "terms")
+    if len(terms) > 1:  # as shares: terms that fall together would lie on each other
+        panels.append(("share of the loss (%)", _shares(terms, training)))
     panels.append(("learning rate", {"": [(step, line["learning_rate"]) for step, line in training.items()]}))
     if validation:
         panels.append(("validation mIoU (%)", {"": [(step, value["mean_iou"]) for step, value in validation.items()]}))
@@ -36,8 +39,6 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path | str) -> None:
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axis, (title, series) in zip(axes, panels, strict=True):
         _panel(axis, title, series)
-    for axis in axes[:2]:
-        axis.set_ylim(bottom=0)
     axes[-1].set_xlabel("step (parameter updates)")
     axes[-1].set_xlim(left=0)
     figure.align_ylabels(list(axes))
@@ -47,13 +48,21 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path | str) -> None:
 Series = dict[str, list[tuple[int, float]]]
 
 
-def _series(lines: Mapping[int, Mapping[str, Any]], group: str, total: str = "") -> Series:
-    """Collect (step, value) of each name in a group of values, after the total if it has a name and is not alone."""
+def _series(lines: Mapping[int, Mapping[str, Any]], group: str) -> Series:
+    """Collect (step, value) of each name in a group of values."""
     series: Series = {}
     for step, line in lines.items():
-        for name, value in {**({total: line[total]} if total else {}), **line.get(group, {})}.items():
+        for name, value in line.get(group, {}).items():
             series.setdefault(name, []).append((step, value))
     return series
+
+
+def _shares(terms: Series, lines: Mapping[int, Mapping[str, Any]]) -> Series:
+    """Each term in percent of its step's loss."""
+    return {
+        name: [(step, 100 * value / lines[step]["loss"]) for step, value in points if lines[step]["loss"]]
+        for name, points in terms.items()
+    }
 
 
 def _panel(axis: Axes, title: str, series: Series) -> None:

@@ -40,3 +40,13 @@ def overlay(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be from 0 (the image only) to 1 (the colours only), got {opacity}")
     return Image.blend(Image.fromarray(image), Image.fromarray(colourise(labels, classes)), opacity)
+
+
+def errors(image: Pixels, labels: Labels, prediction: Labels) -> Pixels:
+    """Show where a prediction is wrong, in red over the grey image; ignored pixels are black."""
+    values, found = (part.cpu().numpy() if isinstance(part, Tensor) else part for part in (labels, prediction))
+    grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).copy()
+    grey[values == IGNORE] = 0
+    wrong = (values != IGNORE) & (values != found)
+    grey[wrong] = (0.35 * grey[wrong] + 0.65 * np.array((230, 20, 20))).astype(np.uint8)
+    return grey

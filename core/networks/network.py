@@ -1,5 +1,6 @@
 """What the five networks share and no more: loading and saving, and the prediction for one picture."""
 
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -237,6 +238,7 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """Write the weights and their fingerprint, and settle what the mixin then writes as `config.json`."""
         super()._save_pretrained(save_directory)
         files.write_json(save_directory / repository.FINGERPRINT, fingerprint.take(self, self.normalisation))
+        shutil.copymode(save_directory / repository.FINGERPRINT, save_directory / repository.WEIGHTS)  # was 0600
         kept = {"about": about} if (about := (self._hub_mixin_config or {}).get("about")) else {}
         self._hub_mixin_config = {
             "num_classes": self.num_classes,

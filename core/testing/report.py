@@ -1,5 +1,7 @@
 """Test a checkpoint by a recipe: the command behind every `evaluate.py`."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +14,33 @@ from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
 from core.networks import repository
 from core.networks.network import Network
-from core.recipe import Architecture, Run
+from core.recipe import Architecture, Recipe, Run
 from core.testing.evaluation import count
 from core.testing.metrics import Score
-from core.values import to_json
+from core.values import from_json, to_json
+
+
+def known(
+    recipes: Mapping[str, Recipe[Any]], demo: str, arguments: Sequence[str]
+) -> tuple[Mapping[str, Recipe[Any]], str]:
+    """The recipes that a test command may name, and the one that it means without a name.
+
+    With `--weights` and no name that is the recipe by which the checkpoint was trained, as it was changed: data set,
+    splits and protocol need not be said again.
+
+    Raises:
+        ValueError: if the checkpoint can't be read.
+    """
+    words = [part for word in arguments for part in word.split("=", 1)]
+    if "--weights" not in words[:-1] or not arguments[0].startswith("-"):
+        return recipes, demo
+    config = repository.read_config(repository.fetch(words[words.index("--weights") + 1], [repository.CONFIG]))
+    trained = (config.get("about") or {}).get("recipe")
+    if not trained:
+        return recipes, demo
+    kind: Any = Recipe[type(recipes[demo].architecture)]  # type: ignore[misc]
+    recipe: Recipe[Any] = from_json(kind, trained)
+    return {**recipes, recipe.name: recipe}, recipe.name
 
 
 def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Network:
@@ -51,7 +76,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     """
     recipe = options.recipe
     network = load(kind, options)
-    pairs = datasets.read(recipe.data.name, options.data, recipe.data.test)
+    data = options.data or _folder_of_data(options)
+    pairs = datasets.read(recipe.data.name, data, recipe.data.test)
     _refuse_other_classes(network, pairs.classes, recipe.data.name)
     export = _export(options, pairs)
     accelerator = Accelerator(mixed_precision=machine.mixed_precision(options.precision))
@@ -81,11 +107,18 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     if submission.without_labels(recipe.data.name, recipe.data.test, pairs):
         return None
     score = Score(pairs.classes, counts)
+    accelerator.print(f"{recipe.name}: {recipe.summary}")
+    accelerator.print(
+        f"{len(pairs)} images of {recipe.data.name}, {recipe.data.test}, with the weights of {_place(options)}, on "
+        f"{provenance.hardware()}"
+    )
     accelerator.print(score.table())
     for row in recipe.reported:
         accelerator.print(f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})")
     if network.about is not None and network.about.changed:
-        accelerator.print(f"these weights were not trained by the published recipe: {network.about.changed}")
+        accelerator.print("these weights were not trained by the published recipe:")
+        for name, (old, new) in network.about.changed.items():
+            accelerator.print(f"  {name}: {old} -> {new}")
     if options.to is not None and accelerator.is_main_process:
         told = {
             "weights": files.sha256(repository.fetch(_place(options), [repository.WEIGHTS]) / repository.WEIGHTS),
@@ -98,6 +131,17 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
         files.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
     return score
+
+
+def _folder_of_data(options: EvaluationOptions[Architecture]) -> Path | None:
+    """The `--data` of the run that trained the weights, if they lie in its folder and were trained on that data set."""
+    folder = Path(_place(options))
+    for place in (folder, folder.parent):  # the best weights lie in a folder of the run's
+        run, config = files.read_json(place / "run.json"), files.read_json(folder / repository.CONFIG)
+        if run and config and run["data"]:
+            trained = (config.get("about") or {}).get("recipe", {}).get("data", {}).get("name")
+            return Path(run["data"]) if trained == options.recipe.data.name else None
+    return None
 
 
 def _export(options: EvaluationOptions[Architecture], pairs: datasets.Pairs) -> submission.Submission | None:

@@ -1,39 +1,71 @@
 """What a run leaves on disk beside its weights: its state and its metrics."""
 
 import json
-from collections.abc import Mapping
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from core.files import written_aside
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values as one file."""
+def save_state(path: Path, state: Mapping[str, Any], previous: Path | None = None) -> None:
+    """Write tensors and plain values as one file; the one that it replaces is kept as `previous`.
+
+    A kill at any moment leaves a whole file under one of the two names.
+    """
     with written_aside(path) as aside:
         torch.save(dict(state), aside)
+        if previous is not None and path.exists():
+            os.replace(path, previous)
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote, on the CPU; nothing in it is executed.
 
     Raises:
-        ValueError: if the file is damaged or not of this kind.
+        ValueError: if the file is damaged, which its checksums tell, not of this kind, or holds a number that is not
+            finite.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise ValueError("a checksum differs")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no kinds, and its own text advises to execute what the file holds
         raise ValueError(
             f"{path} can't be read: it is damaged, or holds more than tensors and plain values, which is not executed; "
-            "remove it to begin anew, or fetch it again"
+            "remove it to start over, or copy it again"
         ) from error
     if not isinstance(state, dict):
         raise ValueError(
-            f"{path} can't be read: it holds a {type(state).__name__}, not a dict; remove it to begin anew"
+            f"{path} can't be read: it holds a {type(state).__name__}, not a dict; remove it to start over"
         )
+    broken = not_finite(state)
+    if broken:
+        raise ValueError(f"{path} holds numbers that are not finite ({broken}); remove it to start over")
     return state
+
+
+def not_finite(state: Any) -> str:
+    """Name the first tensor that holds a number that is not finite, and how many more do; "" if all are finite."""
+    broken = [name for name, value in _tensors(state) if value.is_floating_point() and not value.isfinite().all()]
+    return "" if not broken else broken[0] + (f" and {len(broken) - 1} more" if len(broken) > 1 else "")
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for key, item in enumerate(value):
+            yield from _tensors(item, f"{name}.{key}")
 
 
 class Metrics:

@@ -1,26 +1,26 @@
 """Everything that can go wrong before the first step of a training run does so here, and nothing is written yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from core import datasets, files, machine, provenance
 from core.datasets import Pairs
+from core.datasets.identity import identity
 from core.datasets.servers import without_labels
 from core.networks import backbones
 from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
 from core.recipe import Architecture, Recipe, Run
-from core.training import checkpoint
+from core.training.class_weights import median_frequency
+from core.training.folder import Lock, place
+from core.training.state import circumstances, resumable
 from core.values import differences, to_json
-
-STATE = "state.pt"
-SCORE = "score.json"
-METRICS = "metrics.jsonl"
-
 
 Build = Callable[[int, Architecture], Network]
 
@@ -41,6 +41,11 @@ class Training(Generic[Architecture]):
     loss: Loss
     steps: int
     state: dict[str, Any] | None
+    lock: Lock
+    decides: dict[str, Any]
+    around: dict[str, Any]
+    resumed: list[dict[str, Any]]
+    notes: tuple[str, ...]
 
 
 def set_up(
@@ -63,27 +68,110 @@ def set_up(
             f"{recipe.name!r} tests the weights of {recipe.same_weights_as!r} in another way: train that one, then run "
             f"evaluate.py {recipe.name} --weights {run.to / recipe.same_weights_as}"
         )
-    accelerator = machine.start(run, recipe.optimisation.batch, run.to / recipe.name)
-    recipe, (train, validation, test) = _open(recipe, run, published)
-    steps = recipe.optimisation.steps(len(train))
-    state = None if run.restart else _resumable(run.to / recipe.name, recipe, run, len(train))
+    folder = place(recipe, run, published)
+    accelerator = machine.start(run, recipe.optimisation.batch, folder)
+    recipe, splits = _open(recipe, run, published)
+    steps = recipe.optimisation.steps(len(splits[0]))
+    decides = {
+        "recipe": to_json(recipe),
+        "data": {split: identity(pairs) for split, pairs in zip(("train", "validation", "test"), splits, strict=True)},
+        "seed": run.seed,
+        "accumulate": run.accumulate,
+    }
+    around = circumstances(run, accelerator)
 
+    lock = Lock(folder)
+    try:
+        machine.on_main(accelerator, lock.take)
+        state = None if run.restart else resumable(folder, decides, around, run.resume_anyway)
+        _refuse_other_folders(accelerator, state)
+        network, changed = _network(recipe, run, published, build, accelerator, state)
+        for pairs in {id(pairs): pairs for pairs in splits}.values():
+            part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
+            datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
+        if recipe.optimisation.class_weights == "median":
+            weights = median_frequency(splits[0], network.normalisation).to(accelerator.device)
+            loss = cast(Loss, partial(cast(Any, loss), class_weights=weights))
+    except BaseException:
+        lock.release()
+        raise
+
+    network.about = About(splits[0].classes, recipe.protocol, to_json(recipe), changed, provenance.commit())
+    notes = [note for note in (state and state["damaged"], test_size(changed, recipe)) if note]
+    resumed = state["resumed"] if state is not None else []
+    train, validation, test = splits
+    return Training(
+        recipe,
+        run,
+        changed,
+        accelerator,
+        folder,
+        train,
+        validation,
+        test,
+        network,
+        loss,
+        steps,
+        state,
+        lock,
+        decides,
+        around,
+        resumed,
+        tuple(notes),
+    )
+
+
+def own_data(recipe: Recipe[Any]) -> bool:
+    """Return True if the images are somebody's own: a folder or a repository that no row of a paper names."""
+    return recipe.data.name == "folder" or ":" in recipe.data.name
+
+
+def test_size(changed: Mapping[str, tuple[Any, Any]], recipe: Recipe[Any]) -> str | None:
+    """Say if images are trained at another size than the row's, but tested at the row's; None if that is not so."""
+    if any(name.startswith("protocol.") for name in changed):
+        return None
+    for field in ("base", "crop"):
+        old, new = changed.get(f"augmentation.{field}", (None, None))
+        tested = getattr(recipe.protocol, field)
+        if old and new and tested:
+            return (
+                f"images are trained at another size (augmentation.{field}: {old} -> {new}), but tested as before "
+                f"(protocol.{field} {tested}); the same change is --recipe.protocol.{field} {round(tested * new / old)}"
+            )
+    return None
+
+
+def _network(
+    recipe: Recipe[Architecture],
+    run: Run,
+    published: Recipe[Architecture],
+    build: Build[Architecture],
+    accelerator: Accelerator,
+    state: dict[str, Any] | None,
+) -> tuple[Network, dict[str, tuple[Any, Any]]]:
+    """The network as the run begins or goes on, and what was changed of the published recipe."""
     machine.seed_everything(run.seed)
     network = build(recipe.data.num_classes, recipe.architecture)
-    if state is None:
-        with accelerator.main_process_first():
-            changed = differences(published, recipe) | _begin(network, recipe, run, accelerator)
-    else:
-        changed = {name: (old, new) for name, (old, new) in state["changed"].items()}
+    if state is not None:
         network.load_state_dict(state["network"])
+        return network, {name: (old, new) for name, (old, new) in state["changed"].items()}
+    with accelerator.main_process_first():
+        return network, differences(published, recipe) | _begin(network, recipe, run, accelerator)
 
-    for pairs in {id(pairs): pairs for pairs in (train, validation, test)}.values():
-        part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
-        datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
 
-    network.about = About(train.classes, recipe.protocol, to_json(recipe), changed, provenance.commit())
-    folder = run.to / recipe.name
-    return Training(recipe, run, changed, accelerator, folder, train, validation, test, network, loss, steps, state)
+def _refuse_other_folders(accelerator: Accelerator, state: dict[str, Any] | None) -> None:
+    """Refuse machines that don't see the same run folder.
+
+    Raises:
+        ValueError: if this process found another state than the main one.
+    """
+    step = state["step"] if state is not None else None
+    (main,) = broadcast_object_list([step])
+    if main != step:
+        raise ValueError(
+            f"process {accelerator.process_index} sees the run at step {step}, the main process at {main}; --to must "
+            "lie on a file system that all machines share"
+        )
 
 
 def _begin(
@@ -143,29 +231,3 @@ def _open(
             raise ValueError(f"{data.name!r} has {found} classes here, but {recipe.name!r} is for {data.num_classes}")
         recipe = replace(recipe, data=replace(data, num_classes=found))
     return recipe, [opened[split] for split in (data.train, data.validation, data.test)]
-
-
-def _resumable(folder: Path, recipe: Recipe[Architecture], run: Run, images: int) -> dict[str, Any] | None:
-    """The state from which a stopped run goes on; None if it was stopped before its first, or there is no run."""
-    if not (folder / STATE).is_file():
-        begun = (folder / METRICS).is_file() and not (folder / SCORE).is_file()
-        if folder.is_dir() and any(folder.iterdir()) and not begun:
-            raise ValueError(
-                f"{folder} holds files but no {STATE} to go on from; pass --restart to set it aside, or another --to"
-            )
-        return None
-    state = checkpoint.load_state(folder / STATE)
-    now = {"recipe": to_json(recipe), "images": images, "seed": run.seed, "accumulate": run.accumulate}
-    if not {*now, "changed"} <= state.keys():
-        raise ValueError(
-            f"{folder / STATE} was not written by this training loop; pass --restart to set the folder aside, or "
-            "another --to"
-        )
-    changed = differences({name: state[name] for name in now}, now)
-    if changed:
-        lines = "; ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())
-        raise ValueError(
-            f"{folder} holds another run ({lines}); give the same command to go on with it, --restart to set it "
-            "aside, or another --to"
-        )
-    return state

@@ -14,12 +14,14 @@ from papers.danet.model import Output
 DEEP_SUPERVISION = 0.4
 
 
-def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
+def loss(
+    output: Output, labels: Int64[Tensor, "b h w"], class_weights: Float[Tensor, " k"] | None = None
+) -> dict[str, Float[Tensor, ""]]:
     """Return the terms of the objective, weighted; their sum is minimised."""
-    terms = {"fused": cross_entropy(output.scores, labels)}
+    terms = {"fused": cross_entropy(output.scores, labels, class_weights)}
     if output.position is not None and output.channel is not None:
-        terms["position"] = cross_entropy(output.position, labels)
-        terms["channel"] = cross_entropy(output.channel, labels)
+        terms["position"] = cross_entropy(output.position, labels, class_weights)
+        terms["channel"] = cross_entropy(output.channel, labels, class_weights)
     if output.deep is not None:
-        terms["deep"] = DEEP_SUPERVISION * cross_entropy(output.deep, labels)
+        terms["deep"] = DEEP_SUPERVISION * cross_entropy(output.deep, labels, class_weights)
     return terms

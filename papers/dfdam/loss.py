@@ -16,7 +16,9 @@ LAMBDA_C = 0.4
 LAMBDA_S = 0.1
 
 
-def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
+def loss(
+    output: Output, labels: Int64[Tensor, "b h w"], class_weights: Float[Tensor, " k"] | None = None
+) -> dict[str, Float[Tensor, ""]]:
     """Return the three terms of the objective, weighted; their sum is minimised."""
-    principal, context, spatial = (cross_entropy(scores, labels) for scores in output)  # Eq. (11)
+    principal, context, spatial = (cross_entropy(scores, labels, class_weights) for scores in output)  # Eq. (11)
     return {"principal": principal, "context": LAMBDA_C * context, "spatial": LAMBDA_S * spatial}  # terms of Eq. (12)

@@ -18,12 +18,14 @@ from papers.pdanet.model import Output
 DEEP_SUPERVISION = 0.4
 
 
-def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
+def loss(
+    output: Output, labels: Int64[Tensor, "b h w"], class_weights: Float[Tensor, " k"] | None = None
+) -> dict[str, Float[Tensor, ""]]:
     """Return the terms of the objective, weighted; their sum is minimised."""
     scores = output.scores if output.coarse is None else output.coarse
-    terms = {"scores": cross_entropy(scores, _nearest(labels, scores))}
+    terms = {"scores": cross_entropy(scores, _nearest(labels, scores), class_weights)}
     if output.deep is not None:
-        terms["deep"] = DEEP_SUPERVISION * cross_entropy(output.deep, _nearest(labels, output.deep))
+        terms["deep"] = DEEP_SUPERVISION * cross_entropy(output.deep, _nearest(labels, output.deep), class_weights)
     return terms
 
 

@@ -29,7 +29,7 @@ from core.images.pixels import scaled_size, to_tensor
 from core.networks.network import Prediction
 from core.recipe import Protocol, Recipe
 from core.training import checkpoint
-from core.training.setup import STATE
+from core.training.folder import STATE
 from core.values import from_json
 from papers.ranet.interaction import representatives
 from papers.ranet.model import Architecture, RANet

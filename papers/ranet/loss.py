@@ -23,11 +23,13 @@ BOUNDARY = 0.2
 COARSE_BOUNDARY = 0.08
 
 
-def loss(output: Output, labels: Int64[Tensor, "b h w"]) -> dict[str, Float[Tensor, ""]]:
+def loss(
+    output: Output, labels: Int64[Tensor, "b h w"], class_weights: Float[Tensor, " k"] | None = None
+) -> dict[str, Float[Tensor, ""]]:
     """Return the terms of the objective, weighted; their sum is minimised."""
-    terms = {"scores": cross_entropy(output.scores, labels)}
+    terms = {"scores": cross_entropy(output.scores, labels, class_weights)}
     if output.coarse is not None:
-        terms["coarse"] = COARSE * cross_entropy(output.coarse, labels)
+        terms["coarse"] = COARSE * cross_entropy(output.coarse, labels, class_weights)
     if output.boundary is None and output.coarse_boundary is None:
         return terms
     boundaries = boundary_labels(labels)

@@ -23,19 +23,23 @@ BETA = 0.8
 
 
 def loss(
-    output: Output, labels: Int64[Tensor, "b h w"], alpha: float = ALPHA, beta: float = BETA
+    output: Output,
+    labels: Int64[Tensor, "b h w"],
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    class_weights: Float[Tensor, " k"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the terms of the objective, weighted; their sum is minimised. A baseline has one term.
 
     A SANet without a categorical or a dense loss, whose output has no `presence` or no `dense`, does without the term.
     """
     if output.mask is None:
-        return {"scores": cross_entropy(output.scores, labels)}
-    terms = {"mask": cross_entropy(output.mask, labels)}  # Eq. (7)
+        return {"scores": cross_entropy(output.scores, labels, class_weights)}
+    terms = {"mask": cross_entropy(output.mask, labels, class_weights)}  # Eq. (7)
     if output.presence is not None:
         terms["categorical"] = alpha * categorical(output.presence, labels)
     if output.dense is not None:
-        terms["dense"] = beta * cross_entropy(output.dense, labels)  # Eq. (9)
+        terms["dense"] = beta * cross_entropy(output.dense, labels, class_weights)  # Eq. (9)
     return terms  # Eq. (6), term by term
 
 

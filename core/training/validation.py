@@ -1,0 +1,112 @@
+"""Validation while a run trains: when, by which protocol, which weights are kept, and when it has waited enough."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast
+
+from core import machine
+from core.datasets.samples import Pairs
+from core.datasets.transforms import TestSamples
+from core.images.pixels import scaled_size
+from core.networks.network import Network
+from core.recipe import Protocol
+from core.testing.evaluation import evaluate
+from core.testing.metrics import Score
+from core.training.folder import BEST
+from core.training.setup import Training, own_data
+from core.training.state import Progress
+
+WHOLE = Protocol()
+"""The cheaper validation: the whole image once."""
+
+SHARE = 0.1
+"""Where nobody says how often, validation takes at most this share of the time of training, as far as pixels tell."""
+
+
+def interval(training: Training[Any]) -> int:
+    """The steps between validations; 0: none. After the last step there is one more, if there are any."""
+    run, epoch = training.run, len(training.train) // training.recipe.optimisation.batch
+    if run.validate_every is not None:
+        return run.validate_every * epoch
+    if not own_data(training.recipe) and run.keep != "best" and not run.patience:
+        return 0
+    steps = _pixels_of_validation(training) / (SHARE * _pixels_of_step(training))
+    return epoch * math.ceil(max(steps, 1) / epoch)
+
+
+def keeps_best(training: Training[Any]) -> bool:
+    """Return True if the weights with the best validation are kept beside the last."""
+    keep = training.run.keep or ("best" if own_data(training.recipe) else "last")
+    return keep == "best" and interval(training) > 0
+
+
+def protocol(training: Training[Any]) -> Protocol:
+    """By which validation tests."""
+    return training.recipe.protocol if training.run.validation == "protocol" else WHOLE
+
+
+def test(training: Training[Any], network: Network, how: Protocol, pairs: Pairs, title: str) -> Score:
+    """Test a network, on all processes together."""
+    for buffer in network.buffers():  # running means that are not synchronised: test those that will be saved
+        broadcast(buffer)
+    workers = machine.workers(training.run.workers, training.accelerator.device)
+    samples = TestSamples(pairs, network.normalisation)
+    return evaluate(network, samples, how, pairs.classes, training.accelerator, workers, title)
+
+
+def judge(training: Training[Any], progress: Progress, score: Score) -> bool:
+    """Note a validation; return True if it is the best so far."""
+    value = 100 * score.mean_iou
+    better = progress.best is None or value > progress.best[0]
+    if better:
+        progress.best = (value, progress.step)
+    progress.behind = 0 if better else progress.behind + 1
+    progress.ended = 0 < training.run.patience <= progress.behind
+    return better
+
+
+def keep_best(folder: Path, network: Network) -> None:
+    """Save the network as `best/`, a checkpoint like any other; a kill leaves the old one or the new one."""
+    aside, old = folder / ".best.part", folder / ".best.old.part"
+    clean(folder)
+    network.save_pretrained(aside)
+    if (folder / BEST).exists():
+        (folder / BEST).rename(old)
+    aside.rename(folder / BEST)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def clean(folder: Path) -> None:
+    """Put back or remove what a kill in `keep_best` has left."""
+    aside, old = folder / ".best.part", folder / ".best.old.part"
+    if old.exists() and not (folder / BEST).exists():
+        old.rename(folder / BEST)
+    for rest in (aside, old):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def _pixels_of_step(training: Training[Any]) -> float:
+    """What a step computes, in pixels of one forward pass; a backward pass costs two."""
+    how = training.recipe.augmentation
+    if how.crop is not None:
+        size = (how.crop, how.crop)
+    else:
+        size = scaled_size(*_size(training, training.train), how.edge, how.base, 1.0, how.limit)
+    return 3.0 * training.recipe.optimisation.batch * size[0] * size[1]
+
+
+def _pixels_of_validation(training: Training[Any]) -> float:
+    how = protocol(training)
+    height, width = scaled_size(*_size(training, training.validation), how.edge, how.base, 1.0, how.limit)
+    overlap = (how.crop / how.stride) ** 2 if how.crop and how.stride else 1.0
+    passes = sum(scale**2 for scale in how.scales) * (2 if how.flip else 1) * overlap
+    return len(training.validation) * height * width * passes
+
+
+def _size(training: Training[Any], pairs: Pairs) -> tuple[int, int]:
+    """Height and width of the first image, in pixels."""
+    _, labels = TestSamples(pairs, training.network.normalisation)[0]
+    return int(labels.shape[0]), int(labels.shape[1])

@@ -1,0 +1,400 @@
+"""Runs that can be trusted: one process in a folder, states that tell damage, signals, the best weights."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import tiny
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from tiny import NAME, begin, differing, left, recipe
+from torch import Tensor
+
+from core import files
+from core.networks.losses import cross_entropy
+from core.recipe import Optimisation, Run
+from core.testing.metrics import Score
+from core.training import checkpoint, validation
+from core.training.class_weights import median_frequency
+from core.training.folder import Lock, place
+from core.training.learner import parameter_groups
+from core.training.loop import train
+from core.training.setup import test_size as size_note
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def one_thread_on_the_cpu(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def start(job: dict[str, Any], log: Path, processes: int = 1) -> subprocess.Popen[bytes]:
+    """Begin a run in processes of its own."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    script = str(Path(tiny.__file__).with_name("tiny_train.py"))
+    words = [sys.executable, *(launcher if processes > 1 else []), script, json.dumps([job], default=str)]
+    with log.open("w") as output:
+        return subprocess.Popen(words, env=tiny.environment(), stdout=output, stderr=subprocess.STDOUT)
+
+
+def wait_for_steps(folder: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+    """Until so many lines are written."""
+    path = folder / "metrics.jsonl"
+    while not (path.is_file() and path.read_text().count("\n") >= steps):
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+SLOW = {"optimisation": {"length": 40}, "run": {"save_every": 100}, "pause": 0.1}
+
+
+def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+    """The lock belongs to the process: SIGKILL ends it, and what the file still says locks nobody out."""
+    process = start({"to": tmp_path, **SLOW}, tmp_path / "log")
+    wait_for_steps(tmp_path / NAME, 2, process)
+    with pytest.raises(ValueError, match=rf"belongs to a run that is going on \(process {process.pid} on .*--name"):
+        begin(tmp_path, recipe(length=40), seed=1, save_every=100)
+    process.kill()
+    process.wait()
+    assert (tmp_path / NAME / ".lock").is_file()
+    begin(tmp_path, recipe(length=40), save_every=100).lock.release()
+    assert not (tmp_path / NAME / ".lock").exists()
+
+
+def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "a" / "b")
+    lock.take()
+    assert (tmp_path / "a" / "b" / ".lock").is_file()
+    lock.release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_recipe_has_a_folder_of_its_own() -> None:
+    published = recipe()
+    other = dataclasses.replace(published, data=dataclasses.replace(published.data, name="hub:org/own"))
+    assert place(published, Run(), published) == Path("runs/tiny")
+    assert place(recipe(batch=2), Run(name="mine"), published) == Path("runs/mine")
+    changed = {place(recipe(batch=batch), Run(), published).name for batch in (2, 3)}
+    assert len(changed) == 2
+    assert all(name.startswith("tiny-changed-") for name in changed)
+    assert place(other, Run(), published).name.startswith("tiny-on-hub-org-own-")
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ""])
+def test_a_name_is_one_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="plain name"):
+        Run(name=name)
+
+
+def stopped(to: Path, **run: Any) -> None:
+    """A run that was killed after its state of step 4."""
+    with pytest.raises(tiny.Killed):
+        train(begin(to, objective=tiny.After(5, tiny.kill), **run))
+
+
+def test_other_circumstances_are_refused_or_recorded(tmp_path: Path) -> None:
+    stopped(tmp_path)
+    with pytest.raises(ValueError, match=r"precision: fp32 -> bf16\).*--run.resume-anyway"):
+        begin(tmp_path, precision="bf16")
+    with pytest.raises(ValueError, match=r"threads: 1 -> 2\)"):
+        begin(tmp_path, threads=2)
+    train(begin(tmp_path, precision="bf16", resume_anyway=True))
+    score = files.read_json(tmp_path / NAME / "score.json")
+    assert score["resumed"] == [{"step": 4, "changed": {"precision": ["fp32", "bf16"]}}]
+    assert score["weights"] == files.sha256(tmp_path / NAME / "model.safetensors")
+
+
+def test_another_data_set_of_the_same_length_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(tmp_path)
+    usual = tiny.pairs
+
+    def turned(split: str) -> Any:
+        whole = usual(split)
+        return dataclasses.replace(whole, rows=whole.rows.select(range(len(whole) - 1, -1, -1)))
+
+    monkeypatch.setattr(tiny, "pairs", turned)
+    with pytest.raises(ValueError, match=r"data.train: 13 images, \w+ -> 13 images, \w+"):
+        begin(tmp_path)
+
+
+def test_the_environment_does_not_overrule_accumulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert begin(tmp_path, accumulate=2).accelerator.gradient_accumulation_steps == 2
+
+
+# ---- states
+
+
+def flips(path: Path, number: int) -> dict[str, int]:
+    """How many single flipped bits are told, change nothing, or are read as something else."""
+    whole, draw = path.read_bytes(), random.Random(1)
+    expected, found = checkpoint.load_state(path), {"told": 0, "same": 0, "other": 0}
+    for _ in range(number):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            state = checkpoint.load_state(path)
+        except ValueError:
+            found["told"] += 1
+        else:
+            found["other" if differing(expected, state) else "same"] += 1
+    return found
+
+
+def test_no_flipped_bit_is_read_as_other_weights(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    generator = torch.Generator().manual_seed(0)
+    checkpoint.save_state(path, {"network": {"w": torch.randn(300, 300, generator=generator)}, "step": 4})
+    found = flips(path, 150)
+    assert found["other"] == 0
+    assert found["told"] > 140  # the rest lies in padding between the tensors
+
+
+def test_a_damaged_state_costs_one_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stopped(tmp_path / "killed")
+    path = tmp_path / "killed" / NAME / "state.pt"
+    damaged = bytearray(path.read_bytes())
+    for place_ in range(len(damaged) // 3, len(damaged) // 3 + 400):
+        damaged[place_] ^= 16
+    path.write_bytes(damaged)
+    training = begin(tmp_path / "killed")
+    assert training.state is not None
+    assert training.state["step"] == 2
+    train(training)
+    assert "Going on from the state before it" in capsys.readouterr().out
+    train(begin(tmp_path / "whole"))
+    assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
+
+
+def test_a_kill_between_two_renames_costs_one_interval(tmp_path: Path) -> None:
+    stopped(tmp_path)
+    (tmp_path / NAME / "state.pt").unlink()
+    training = begin(tmp_path)
+    assert training.state is not None
+    assert training.state["step"] == 2
+
+
+@pytest.mark.parametrize("part", ["momentum", "weights"])
+def test_what_is_not_finite_is_named_and_replaces_no_state(tmp_path: Path, part: str) -> None:
+    def spoil(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        where = training_of[0].network.classify.bias
+        if part == "weights":
+            where.data[0] = float("inf")
+        else:
+            where.register_hook(lambda gradient: gradient * float("nan"))
+        return terms
+
+    training_of: list[Any] = []
+    training_of.append(begin(tmp_path, objective=tiny.After(5, spoil)))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        train(training_of[0])
+    assert checkpoint.load_state(tmp_path / NAME / "state.pt")["step"] == 4
+
+
+def test_a_state_with_nan_is_told(tmp_path: Path) -> None:
+    checkpoint.save_state(tmp_path / "s.pt", {"network": {"w": torch.tensor([1.0, float("nan")])}})
+    with pytest.raises(ValueError, match=r"not finite \(network.w\)"):
+        checkpoint.load_state(tmp_path / "s.pt")
+
+
+def test_final_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    train(begin(tmp_path, recipe(length=1)))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / NAME).iterdir()}
+    assert set(modes.values()) == {0o666 & ~umask()}
+
+
+def umask() -> int:
+    usual = os.umask(0)
+    os.umask(usual)
+    return usual
+
+
+# ---- signals
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: int, processes: int) -> None:
+    job = {"to": tmp_path / "stopped", "pause": 0.1, "run": {"save_every": 100, "workers": 1}}
+    process = start(job, tmp_path / "log", processes)
+    folder = tmp_path / "stopped" / NAME
+    wait_for_steps(folder, 2, process)
+    process.send_signal(number)
+    code, said = process.wait(60), (tmp_path / "log").read_text()
+    step = checkpoint.load_state(folder / "state.pt")["step"]
+    assert 2 <= step < 8
+    assert f"stopped at step {step}; the same command goes on" in said
+    if processes == 1:
+        assert code == 128 + number
+    again = {**job, "pause": 0}
+    assert tiny.in_processes(processes, [again, {**again, "to": tmp_path / "whole"}], tmp_path / "again") == 0
+    assert differing(left(tmp_path / "whole" / NAME), left(folder)) == []
+
+
+# ---- what is kept
+
+
+def scores(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let validations give these means, and the test the true one."""
+    usual, left_over = validation.judge, iter(values)
+
+    def judge(training: Any, progress: Any, score: Any) -> bool:
+        value = next(left_over) / 100
+
+        class Said(Score):
+            mean_iou = property(lambda self: value)  # type: ignore[assignment]
+
+        return usual(training, progress, Said(score.classes, score.confusion))
+
+    monkeypatch.setattr(validation, "judge", judge)
+
+
+def test_the_best_weights_are_kept_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, [10.0, 30.0, 20.0])  # after steps 3, 6 and 8
+    train(begin(tmp_path, keep="best", validate_every=1, save_every=3))
+    folder = tmp_path / NAME
+    state = checkpoint.load_state(folder / "state.previous.pt")
+    assert state["step"] == 6
+    best = safetensors.torch.load_file(folder / "best" / "model.safetensors")
+    assert differing(best, dict(state["network"])) == []
+    for place_ in (folder, folder / "best"):
+        score = files.read_json(place_ / "score.json")
+        assert score["tested"] == "best, of step 6"
+        assert score["weights"] == files.sha256(folder / "best" / "model.safetensors")
+    assert [line["step"] for line in tiny.metrics(folder) if "validation" in line] == [3, 6, 8]
+
+
+def test_patience_ends_a_run_and_it_stays_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, [30.0, 20.0])
+    train(begin(tmp_path, patience=1, validate_every=1))
+    assert checkpoint.load_state(tmp_path / NAME / "state.pt")["step"] == 6
+    counted = tiny.After(0, tiny.kill)
+    train(begin(tmp_path, objective=counted, patience=1, validate_every=1))
+    assert counted.calls == 0
+
+
+def test_a_killed_run_that_keeps_the_best_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"keep": "best", "validate_every": 1}
+    train(begin(tmp_path / "whole", **options))
+    with pytest.raises(tiny.Killed):
+        train(begin(tmp_path / "killed", objective=tiny.After(7, tiny.kill), **options))
+    train(begin(tmp_path / "killed", **options))
+    one, other = tmp_path / "whole" / NAME, tmp_path / "killed" / NAME
+    assert differing(left(one), left(other)) == []
+    assert (one / "best" / "model.safetensors").read_bytes() == (other / "best" / "model.safetensors").read_bytes()
+
+
+def test_a_kill_while_the_best_is_written_leaves_the_one_before(tmp_path: Path) -> None:
+    network = tiny.Tiny(3)
+    validation.keep_best(tmp_path, network)
+    (tmp_path / "best").rename(tmp_path / ".best.old.part")
+    (tmp_path / ".best.part").mkdir()
+    validation.clean(tmp_path)
+    assert os.listdir(tmp_path) == ["best"]
+    tiny.Tiny.from_pretrained(tmp_path / "best")
+
+
+def test_own_data_is_validated_at_a_tenth_of_the_cost(tmp_path: Path) -> None:
+    """13 images, batches of 4: 3 * 4 * 32^2 pixels a step; 3 images of 40 x 48, mirrored too: 11520."""
+    training = begin(tmp_path)
+    assert validation.interval(training) == 0
+    own = dataclasses.replace(training.recipe, data=dataclasses.replace(training.recipe.data, name="folder"))
+    training = dataclasses.replace(training, recipe=own)
+    assert validation.interval(training) == 12  # 9.4 steps cost ten times that; whole epochs of 3
+    assert validation.keeps_best(training)
+
+
+# ---- options for own data
+
+
+def test_another_training_size_is_said() -> None:
+    what = dataclasses.replace(recipe(), protocol=dataclasses.replace(recipe().protocol, base=320))
+    note = size_note({"augmentation.base": (320, 96)}, what)
+    assert note is not None
+    assert "--recipe.protocol.base 96" in note
+    assert size_note({"augmentation.base": (320, 96), "protocol.base": (240, 320)}, what) is None
+    assert size_note({"augmentation.flip": (True, False)}, what) is None
+
+
+def test_the_rate_rises_in_the_warm_up() -> None:
+    warm, cold = (Optimisation(0.01, 8, 100, "steps", warmup=number) for number in (4, 0))
+    assert [warm.rate(step, 100) for step in range(4)] == pytest.approx(
+        [cold.rate(step, 100) * (step + 1) / 4 for step in range(4)]
+    )
+    assert warm.rate(4, 100) == cold.rate(4, 100)
+
+
+def test_options_for_own_data_train(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimiser": "adamw", "warmup": 2, "class_weights": "median", "learning_rate": 0.01}
+    train(begin(tmp_path / "whole", recipe(**options)))
+    with pytest.raises(tiny.Killed):
+        train(begin(tmp_path / "killed", recipe(**options), tiny.After(5, tiny.kill)))
+    train(begin(tmp_path / "killed", recipe(**options)))
+    assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
+    assert "exp_avg" in checkpoint.load_state(tmp_path / "whole" / NAME / "state.pt")["optimiser"]["state"][0]
+
+
+def test_a_clipped_step_is_no_longer_than_allowed(tmp_path: Path) -> None:
+    what = recipe(clip=1e-3, length=1, momentum=0.0, weight_decay=0.0)
+    training = begin(tmp_path, what)
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    train(training)
+    moved = torch.cat([(value - before[name]).flatten() for name, value in training.network.named_parameters()])
+    assert moved.norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)  # the rate times the norm
+
+
+@pytest.mark.parametrize("freeze", ["backbone", "batchnorm"])
+def test_what_is_frozen_stays(tmp_path: Path, freeze: Any) -> None:
+    training = begin(tmp_path, recipe(length=2, freeze=freeze))
+    before = {name: value.clone() for name, value in training.network.backbone.state_dict().items()}
+    train(training)
+    same = {name for name, value in training.network.backbone.state_dict().items() if torch.equal(value, before[name])}
+    running = {name for name in before if "running" in name}
+    assert running
+    assert same >= running
+    assert (same == set(before)) == (freeze == "backbone")
+    assert len(parameter_groups(training.network, training.recipe.optimisation)) == (1 if freeze == "backbone" else 2)
+
+
+def test_median_frequency_weighs_rare_classes_more() -> None:
+    """Every class's weight from its definition, in loops over the labels."""
+    pairs = tiny.pairs("val")
+    weights = median_frequency(pairs, tiny.Tiny(10).normalisation)
+    rows = [torch.tensor(np.array(pairs.rows[index]["labels"])).flatten() for index in range(len(pairs))]
+    frequency = {}
+    for label in range(10):
+        having = [row[row != 255] for row in rows if (row == label).any()]
+        if having:
+            frequency[label] = sum(int((row == label).sum()) for row in having) / sum(len(row) for row in having)
+    ordered = sorted(frequency.values())
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    for label in range(10):
+        expected = middle / frequency[label] if label in frequency else 1.0
+        assert weights[label].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_weighted_cross_entropy_is_the_weighted_mean() -> None:
+    scores, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    labels[0, 0, 0] = 255
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    expected = torch.nn.functional.cross_entropy(scores, labels, weights, ignore_index=255)
+    assert cross_entropy(scores, labels, weights).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert cross_entropy(scores, torch.full_like(labels, 255), weights).item() == 0
