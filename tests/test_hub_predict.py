@@ -7,7 +7,7 @@ import pytest
 from hub_runs import demo_network
 from PIL import Image
 
-from core.datasets import SCENES
+from core.datasets.sets.scenes import CLASSES as SCENES
 from hub import predict
 
 
