@@ -27,7 +27,7 @@ from core.images.reading import Embedded, read_image
 from core.networks.network import About
 from core.recipe import Augmentation, Data, Protocol
 from core.values import to_json
-from hub.card import Publication, card
+from hub.card import Publication, _metadata
 from hub.convert import _classes
 
 NAMES = ("sky", "traffic light", "road")
@@ -276,7 +276,7 @@ def read(folder, split):
 
 
 DATASET = DataSet(
-    "lakes", "lakes from above", "download lakes from example.org", read, Licence("Lakes", "Anyone may."),
+    "lakes", "lakes from above", "download lakes from example.org", read, Licence("Lakes", "Anyone may.", "https://example.org/terms"),
     CLASSES, {"train": (1,), "val": (1,)},
 )
 """
@@ -304,7 +304,7 @@ def test_a_new_data_set_touches_its_module_and_the_tuple(
     assert _classes(recipe) == module.CLASSES
     about = About(module.CLASSES, Protocol(), to_json(recipe), {}, "0123abc")
     publication = Publication("org/lakes", next(iter(papers.every())), recipe, about, {}, ())
-    assert "Trained on Lakes: Anyone may." in str(card(publication))
+    assert _metadata(publication).license_link == "https://example.org/terms"
 
 
 def test_data_in_files_does_not_load_the_tables_of_the_hub() -> None:

@@ -147,7 +147,7 @@ def test_what_can_give_no_submission_is_refused_at_the_door(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="wants 1525 predictions, but there are 3 images"):
         evaluate_checkpoint(Tiny, options(tmp_path, "cityscapes", "test", tmp_path / "out"))
     with pytest.raises(
-        ValueError, match="no server takes predictions of 'scenes'; there is one for cityscapes, voc2012"
+        ValueError, match="no server takes predictions of 'scenes'; there is one for ade20k, cityscapes, voc2012"
     ):
         submission.plan("scenes", "val", datasets.read("scenes", None, "val"), tmp_path / "out")
     with pytest.raises(ValueError, match="is not an empty folder"):
