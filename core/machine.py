@@ -76,6 +76,13 @@ def workers(chosen: int | None, device: torch.device) -> int:
     return min(share, 2) if device.type == "cpu" else min(max(share - 1, 1), 16)
 
 
+def memory() -> int | None:
+    """The bytes of memory of this computer; None where the system does not say."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _share_of_cores() -> int:
     """The cores that this process may use, divided by the processes of this run on this machine; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,11 +9,16 @@ so a crop reads its own part only.
 The name of a file is a digest of what it was made from: the path, size and time of change of the image file (or its
 bytes, where a data set embeds them), and for labels also the mapping to classes. A file that was changed therefore has
 another name, and an old entry is never taken for a new one; entries that nothing names any more are safe to remove.
+A checksum over the name and the pixels ends each file, and each process compares it at its first look: what is damaged,
+or was put there from elsewhere, is made again.
 """
 
 import hashlib
+import io
+import logging
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +28,7 @@ from jaxtyping import UInt8
 
 from core.datasets.progress import progress
 from core.datasets.samples import Pair, Pairs, labels_of, refuse_other_size, refuse_other_values
+from core.files import said_if_unwritable
 from core.images.classes import IGNORE
 from core.images.reading import Embedded, Source, read_image
 
@@ -43,6 +49,7 @@ class Pixels:
 
     def __init__(self, pairs: Pairs, cache: Path | None = None) -> None:
         self.pairs, self.cache, self.lookup = pairs, cache, pairs.lookup()
+        self.sound: set[str] = set()
         self.allowed = np.isin(np.arange(2**16), list(pairs.mapping))
         self.mapping = hashlib.blake2b(self.lookup.tobytes()).hexdigest()
         if cache is not None and cache.exists() and not cache.is_dir():
@@ -106,8 +113,13 @@ class Pixels:
             return decode()
         name = _name(source, mapping)
         path = self.cache / name[:2] / f"{name}.npy"
-        if not path.is_file():
-            _write(path, decode())
+        if name not in self.sound:
+            if path.is_file() and not _is_sound(path, name):
+                logging.getLogger(__name__).warning("%s is damaged or of another image; it is made again", path)
+                path.unlink(missing_ok=True)
+            if not path.is_file():
+                _write(path, decode(), name)
+            self.sound.add(name)
         return np.load(path, mmap_mode="c")  # writable for torch, but what is written stays in memory
 
 
@@ -123,12 +135,27 @@ def _name(source: Source, mapping: str) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def _write(path: Path, pixels: np.ndarray, name: str) -> None:
     """Write pixels in one piece; of several processes or threads that write the same file, the last one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.save(content, pixels)
     aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part")
-    with aside.open("wb") as file:
-        np.save(file, pixels)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    with said_if_unwritable(path):
+        with aside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.write(_checksum(content.getbuffer(), name))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+
+
+def _checksum(content: memoryview, name: str) -> bytes:
+    """What stands at the end of a cached file: a sum over its name and all that stands before."""
+    return zlib.crc32(content, zlib.crc32(name.encode())).to_bytes(4, "little")
+
+
+def _is_sound(path: Path, name: str) -> bool:
+    """Return True if a cached file is whole and was made under this name."""
+    content = memoryview(path.read_bytes())
+    return bytes(content[-4:]) == _checksum(content[:-4], name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
+import torch
 from accelerate import Accelerator
 
 from core import datasets, files, machine, provenance
@@ -77,9 +78,12 @@ def set_up(
         changed = {name: (old, new) for name, (old, new) in state["changed"].items()}
         network.load_state_dict(state["network"])
 
-    for pairs in {id(pairs): pairs for pairs in (train, validation, test)}.values():
+    splits = {recipe.data.test: test, recipe.data.validation: validation, recipe.data.train: train}
+    for split, pairs in splits.items():
         part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
-        datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
+        seen = datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
+        seen = accelerator.reduce(torch.from_numpy(seen).long().to(accelerator.device)).cpu().numpy() > 0
+        datasets.refuse_too_few_classes(split, seen, least=2 if split == recipe.data.train else 1)
 
     network.about = About(train.classes, recipe.protocol, to_json(recipe), changed, provenance.commit())
     folder = run.to / recipe.name
