@@ -91,7 +91,7 @@ def exif(*entries: bytes) -> bytes:
         b"Exif\0\0MM",
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
+@pytest.mark.filterwarnings("ignore:Tag data larger:UserWarning")
 def test_a_damaged_orientation_leaves_the_pixels_as_they_are(block: bytes) -> None:
     stream = io.BytesIO()
     Image.fromarray(SHOWN).save(stream, "JPEG", exif=block)
@@ -264,7 +264,7 @@ def test_other_files_are_left_out_and_listed(tmp_path: Path) -> None:
         (root / "train" / "images" / name).write_bytes(b"")
     text = report(root)
     assert text.endswith("ready")
-    assert "4 files have no name of an image and are left out" in text
+    assert "4 files are no images by their names, and left out" in text
     assert "Thumbs.db" in text
 
 

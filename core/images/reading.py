@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 ENDINGS = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg"),
@@ -85,7 +85,7 @@ def header(source: Source) -> Header:
     """
     with _opened(source) as picture:
         width, height = picture.size
-        # Pillow turns a TIFF by itself, size included, and would decode a whole PNG to look for its orientation.
+        # Pillow turns a TIFF, its size included, and would decode a whole PNG to look for its orientation.
         stored = "exif" in picture.info if picture.format == "PNG" else picture.format != "TIFF"
         if stored and orientation(picture) >= 5:
             width, height = height, width
@@ -212,8 +212,10 @@ def _beginning(file: Path) -> bytes:
 def _turned(source: Source, picture: Image.Image) -> Image.Image:
     """Decode and turn an opened picture."""
     try:
+        if isinstance(picture, ImageFile.ImageFile) and picture.format == "TIFF":
+            picture.filename = ""  # or Pillow maps the file with the sides of the turned picture, and scrambles it
         picture.load()
-        turn = TURNS.get(orientation(picture))
+        turn = None if picture.format == "TIFF" else TURNS.get(orientation(picture))  # Pillow turns a TIFF by itself
         return picture if turn is None else picture.transpose(turn)
     except MemoryError:
         raise
