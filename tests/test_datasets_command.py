@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from test_datasets import table
 
-from core.datasets import DATASETS, Pair, Pairs, find, read
+from core.datasets import DATASETS, Pair, Pairs, find, progress, read
 from core.datasets import check as inspection
 from core.datasets import push as publication
 from core.datasets.__main__ import main
@@ -400,3 +400,65 @@ def test_what_can_not_be_streamed(tmp_path: Path) -> None:
     hf.Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "a" / "train.parquet"))
     with pytest.raises(ValueError, match="has the columns text"):
         read(f"stream:{tmp_path / 'a'}", None, "train")
+
+
+# What others have put on the Hub
+
+
+def test_a_row_without_labels_is_named(remote: Path) -> None:
+    place = remote / "data" / "train-00001-of-00002.parquet"
+    rows = hf.Dataset.from_parquet(str(place)).to_list()
+    rows[1]["annotation"] = None
+    features = hf.Features(image=hf.Image(), annotation=hf.Image(), depth=hf.Value("binary"))
+    hf.Dataset.from_list(rows, features=features).to_parquet(str(place))
+    pairs = read(f"hub:{remote}", None, "train")
+    with pytest.raises(ValueError, match="row 4 of .* has no labels; add them or remove the image"):
+        refuse_wrong_labels(pairs, quiet=True)
+    report = inspect(find(f"hub:{remote}"), None, ["train"], processes=0, quiet=True)
+    assert [problem.sentence for problem in report.splits["train"].problems.values()] == [
+        f"row 4 of {remote} has no labels; add them or remove the image"
+    ]
+
+
+def test_one_of_several_configurations_is_named(remote: Path) -> None:
+    for number, config in enumerate(("full", "small")):
+        (remote / config).mkdir()
+        (remote / "data" / f"train-{number:05d}-of-00002.parquet").rename(remote / config / "train-0.parquet")
+    entries = "".join(
+        f"- config_name: {config}\n  data_files:\n  - split: train\n    path: {config}/train-*\n"
+        for config in ("full", "small")
+    )
+    (remote / "README.md").write_text(f"---\nconfigs:\n{entries}---\n")
+    for kind in ("hub", "stream"):
+        with pytest.raises(ValueError, match=rf"has the configurations full, small; name one, as in hub:{remote}:full"):
+            read(f"{kind}:{remote}", None, "train")
+        assert len(read(f"{kind}:{remote}:small", None, "train")) == 3
+
+
+def test_labels_that_are_no_images_are_refused(remote: Path, tmp_path: Path) -> None:
+    rows = hf.Dataset.from_parquet(str(remote / "data" / "train-00000-of-00002.parquet"))
+    rows = rows.remove_columns(["annotation", "depth"]).add_column("label", [0, 1, 2])
+    (tmp_path / "a").mkdir()
+    rows.to_parquet(str(tmp_path / "a" / "train.parquet"))
+    (tmp_path / "a" / "classes.txt").write_text("x\ny\nz\n")
+    with pytest.raises(ValueError, match=r"the column of the labels .* holds Value\(.*int64.*needed are images"):
+        read(f"hub:{tmp_path / 'a'}", None, "train")
+
+
+def test_a_contact_sheet_of_an_earlier_call_is_removed(folder: Path) -> None:
+    assert run("check", "folder", folder, "--processes", "0") == 0
+    assert Path("runs/check-folder.png").is_file()
+    for split in ("train", "val"):
+        for file in (folder / split / "images").iterdir():
+            file.write_bytes(b"")
+    assert run("check", "folder", folder, "--processes", "0") == 1
+    assert not Path("runs/check-folder.png").exists()
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(progress.progress(range(4), "checking", 4, "pair")) == [0, 1, 2, 3]
+    assert capsys.readouterr().err.splitlines() == ["checking: 2 of 4 pairs", "checking: 4 of 4 pairs"]
+    assert list(progress.progress(range(2), "checking", 2, "pair", quiet=True)) == [0, 1]
+    assert capsys.readouterr().err == ""

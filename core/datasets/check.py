@@ -129,10 +129,10 @@ def _look_at(split: str, pairs: Pairs, processes: int | None, quiet: bool) -> Sp
     mapping, count = dict(pairs.mapping), len(pairs)
     starts = range(0, count, CHUNK)
 
-    def parts() -> Iterator[tuple[list[tuple[int, Pair | str]], dict[int, int], int, bool]]:
+    def parts() -> Iterator[tuple[list[tuple[int, Pair]], dict[int, int], int, bool]]:
         for start in starts:
             indices = range(start, min(start + CHUNK, count))
-            yield [(i, _row(pairs, i)) for i in indices], mapping, len(pairs.classes), pairs.labelled
+            yield [(i, pairs.rows[i]) for i in indices], mapping, len(pairs.classes), pairs.labelled
 
     chunks = in_processes(look, parts(), len(starts), processes)
     findings = (finding for chunk in chunks for finding in chunk)
@@ -149,14 +149,6 @@ def _look_at(split: str, pairs: Pairs, processes: int | None, quiet: bool) -> Sp
     return found
 
 
-def _row(pairs: Pairs, index: int) -> Pair | str:
-    """A row, or why a table has none there."""
-    try:
-        return pairs.rows[index]
-    except ValueError as error:
-        return str(error)
-
-
 class Finding(NamedTuple):
     """What was found in a row: what is wrong, or its width and height, and the pixels of each class."""
 
@@ -169,9 +161,7 @@ class Finding(NamedTuple):
     transparent: bool = False
 
 
-def look(
-    rows: Sequence[tuple[int, Pair | str]], mapping: Mapping[int, int], classes: int, labelled: bool
-) -> list[Finding]:
+def look(rows: Sequence[tuple[int, Pair]], mapping: Mapping[int, int], classes: int, labelled: bool) -> list[Finding]:
     """Look at some rows; what one process is handed."""
     table = np.full(2**16, classes, dtype=np.int64)
     for value, label in mapping.items():
@@ -180,11 +170,9 @@ def look(
 
 
 def _look(
-    index: int, row: Pair | str, mapping: Mapping[int, int], table: np.ndarray, classes: int, labelled: bool
+    index: int, row: Pair, mapping: Mapping[int, int], table: np.ndarray, classes: int, labelled: bool
 ) -> Finding:
     pixels = np.zeros(classes + 1, dtype=np.int64)
-    if isinstance(row, str):
-        return Finding(index, Problem(row), (0, 0), pixels)
     try:
         seen, values = examine(row, mapping, labelled, whole=True)
     except WrongValuesError as error:

@@ -61,11 +61,7 @@ class Rows(Sequence[Pair]):
             return [self[place] for place in range(*index.indices(len(self)))]
         row = self.table[index]
         image, labels = (self._source(row[column], index) for column in ("image", "labels"))
-        if image is None or labels is None:
-            raise ValueError(
-                f"row {index} of {self.name!r} has no {'image' if image is None else 'labels'}; remove the row"
-            )
-        return Pair(image, labels)
+        return Pair(image or Embedded(b"", f"the image of row {index} of {self.name}"), labels)
 
     def _source(self, file: dict[str, Any] | None, index: int) -> Source | None:
         if file is None or not (file["bytes"] or file["path"]):
