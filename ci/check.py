@@ -201,8 +201,7 @@ def incomparable(recipe: Recipe[Any], entry: Entry | None, precision: Precision 
 
 def incomplete(recipe: Recipe[Any], score: dict[str, Any]) -> str | None:
     """Why a score is not one of the whole split, as far as the number of its images is published; None if it is."""
-    about = datasets.ABOUT.get(recipe.data.name)
-    counts = about.counts.get(recipe.data.test, ()) if about is not None else ()
+    counts = datasets.find(recipe.data.name).counts.get(recipe.data.test, ())
     if not counts or score["images"] in counts:
         return None
     return (

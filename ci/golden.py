@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import papers
-from core import datasets, files, provenance
+from core import files, provenance
 from core.datasets import Pairs
 from core.datasets.sets import scenes
 from core.datasets.transforms import TestSamples
@@ -83,8 +83,7 @@ def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def pairs() -> Pairs:
     """The scenes that the golden networks are tested on."""
-    few = datasets.read("scenes", None, "test")
-    return Pairs(few.rows.select(range(TESTED)), few.classes, few.mapping)
+    return scenes.scenes("test", TESTED)
 
 
 def test(network: Network, tested: Pairs) -> Score:

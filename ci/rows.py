@@ -17,6 +17,7 @@ import tyro
 
 import papers
 from ci.measured import Entry, changes, hours, scores, value_of
+from core import datasets
 from core.datasets import servers
 from core.paper import Paper
 from core.recipe import Protocol, Recipe
@@ -106,7 +107,7 @@ def notes(recipes: Mapping[str, Recipe[Any]]) -> list[str]:
 def caveats(recipe: Recipe[Any]) -> list[str]:
     """What a reader of a reported number must know."""
     said = [row.caveat for row in recipe.reported if row.caveat is not None]
-    if recipe.reported and recipe.data.name in servers.SERVERS and recipe.data.test == servers.TEST:
+    if recipe.reported and datasets.find(recipe.data.name).server and recipe.data.test == servers.TEST:
         said.append(SERVER)
     return said
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from core import datasets
+from core.images.reading import open_rgb
 
 Point = tuple[int, int]
 """A pixel of an image: x to the right, y down."""
@@ -16,14 +17,11 @@ def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
     """Open a photo in RGB; without one, an embedded scene of the test split, by its number.
 
     Raises:
-        ValueError: if there is no such file.
+        ValueError: if there is no such file, or it can't be read.
     """
     if photo is None:
-        return datasets.read("scenes", None, "test").rows[scene]["image"].convert("RGB")
-    if not photo.is_file():
-        raise ValueError(f"there is no photo {photo}")
-    with Image.open(photo) as opened:
-        return opened.convert("RGB")
+        return open_rgb(datasets.read("scenes", None, "test").rows[scene].image)
+    return open_rgb(photo)
 
 
 def refuse_missing_weights(weights: str, demo: str) -> None:

@@ -1,8 +1,13 @@
-"""Files written in one piece: a kill at any moment leaves the old file or the new one, never half."""
+"""Files written in one piece: a kill at any moment leaves the old file or the new one, never half.
 
+Files are synchronised through a descriptor that may write, as Windows demands.
+"""
+
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +16,66 @@ from typing import Any
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, and rename it onto `path` when the writing has ended well."""
+    """Give a path beside `path` to write to, and rename it onto `path` when the writing has ended well.
+
+    Raises:
+        ValueError: naming the file and what is left on the disk, if it is full or the folder can't be written to.
+    """
     aside = path.with_name(f".{path.name}.part")
-    yield aside
-    with aside.open("rb") as file:
+    with said_if_unwritable(path):
+        yield aside
+        synchronise(aside)
+        os.replace(aside, path)
+
+
+def synchronise(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb+") as file:
         os.fsync(file.fileno())
-    os.replace(aside, path)
+
+
+@contextmanager
+def said_if_unwritable(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and why, where the system does not.
+
+    Raises:
+        ValueError: if the disk is full, or the folder is read-only or closed to this user.
+    """
+    try:
+        yield
+    except Exception as error:  # writers wrap the system's error in their own
+        found = _system_error(error, path.parent)
+        if found is None:
+            raise
+        if found in (errno.ENOSPC, errno.EDQUOT):
+            part = path.with_name(f".{path.name}.part")
+            written = part.stat().st_size if part.is_file() else 0
+            part.unlink(missing_ok=True)
+            free = shutil.disk_usage(path.parent).free
+            raise ValueError(
+                f"{path} can't be written: the disk is full, {free / 2**20:.0f} MiB free, and it needs more than "
+                f"{written / 2**20:.0f} MiB; free some, or choose another folder"
+            ) from error
+        raise ValueError(
+            f"{path} can't be written: {path.parent} is read-only or not yours; change its permissions, or choose "
+            "another folder"
+        ) from error
+
+
+def _system_error(error: BaseException | None, folder: Path) -> int | None:
+    """The number of the system's error for a full or closed disk, also where a writer gives its text only."""
+    if shutil.disk_usage(folder).free < 2**20:
+        return errno.ENOSPC
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return error.errno
+        if isinstance(error, PermissionError) and error.filename and Path(error.filename).parent == folder:
+            return error.errno
+        for number in (errno.ENOSPC, errno.EROFS):
+            if os.strerror(number) in str(error):
+                return number
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -58,7 +58,7 @@ class Reported:
 class Data:
     """Which images: the name of a data set and its splits for training, for choosing, and for the reported number.
 
-    `name` is one of `core.datasets.READERS`, or `hub:org/name` for a data set on the Hugging Face Hub. `num_classes`
+    `name` is one of `core.datasets.DATASETS`, or `hub:org/name` for a data set on the Hugging Face Hub. `num_classes`
     is what the recipe expects; with another data set (`--dataset`), its own number replaces it.
     """
 

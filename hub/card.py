@@ -20,11 +20,11 @@ from huggingface_hub import (
 from huggingface_hub.utils import yaml_dump
 
 import papers
+from core import datasets
 from core.networks import backbones
 from core.networks.network import About
 from core.paper import Paper
 from core.recipe import Protocol, Recipe
-from hub.licences import licence_of
 from hub.networks import ORIGIN
 
 METRICS = {"mIoU": ("mean_iou", "mean_iou"), "pixel accuracy": ("pixel_accuracy", "accuracy")}
@@ -108,7 +108,7 @@ def eval_results(publication: Publication) -> str:
 
 
 def _metadata(publication: Publication) -> ModelCardData:
-    licence = licence_of(publication.about.recipe["data"]["name"])
+    licence = datasets.find(publication.about.recipe["data"]["name"]).licence
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -154,7 +154,7 @@ def text(publication: Publication) -> str:
     """The text of the card. A name without an organisation is that of a shipped network, which has no revisions."""
     paper, recipe, about = publication.paper, publication.recipe, publication.about
     title, citation = _of_paper(paper)
-    licence = licence_of(about.recipe["data"]["name"])
+    licence = datasets.find(about.recipe["data"]["name"]).licence
     base = _base(publication)
     origin = f"trained by the source tree at commit {about.commit}"
     if ORIGIN in publication.changed:

@@ -26,7 +26,6 @@ from torch import Tensor
 
 import papers
 from core import datasets, errors, files, provenance
-from core.datasets.sets import ade20k, camvid, cityscapes, coco_stuff10k, pascal_context, voc2012
 from core.errors import door, unknown
 from core.images.classes import Classes
 from core.networks import weights
@@ -42,17 +41,6 @@ NETWORK_SOURCES = {source: (paper, layout) for paper in papers.every() for sourc
 
 BackboneSource = Literal["torchvision", "timm"]
 BACKBONE_SOURCES: tuple[BackboneSource, ...] = get_args(BackboneSource)
-
-CLASSES: dict[str, Classes] = {
-    "ade20k": ade20k.CLASSES,
-    "camvid": camvid.CLASSES,
-    "cityscapes": cityscapes.CLASSES,
-    "coco_stuff10k": coco_stuff10k.CLASSES,
-    "pascal_context": pascal_context.CLASSES,
-    "scenes": datasets.SCENES,
-    "voc2012": voc2012.CLASSES,
-}
-"""What the scores of a recipe's data mean."""
 
 
 @dataclass(frozen=True)
@@ -179,14 +167,23 @@ def convert_network(options: Options, source: str, theirs: Mapping[str, Tensor],
 
     origin = f"converted from {options.file.name} ({source}, sha256 {digest})"
     changed = {**differences(published, recipe), ORIGIN: ("trained by this recipe", origin)}
-    classes = CLASSES[recipe.data.name]
-    network.about = About(classes, recipe.protocol, to_json(recipe), to_json(changed), provenance.commit())
+    network.about = About(_classes(recipe), recipe.protocol, to_json(recipe), to_json(changed), provenance.commit())
     with _written_folder(options.to) as folder:
         network.save_pretrained(folder)
     return (
         f"{report}\nwrote {options.to}; test it with\n"
         f"accelerate launch papers/{paper.folder}/evaluate.py {recipe.name} --weights {options.to} --data DIR"
     )
+
+
+def _classes(recipe: Recipe[Any]) -> Classes:
+    """What the scores of a recipe's data mean."""
+    classes = datasets.find(recipe.data.name).classes
+    if classes is None:
+        raise ValueError(
+            f"the data of {recipe.name!r}, {recipe.data.name!r}, has classes of its own; convert for another"
+        )
+    return classes
 
 
 def convert_backbone(options: Options, source: BackboneSource, theirs: Mapping[str, Tensor], digest: str) -> str:

@@ -3,7 +3,8 @@
 WEIGHTS is a run folder or the org/name of a repository on the Hugging Face Hub. An IMAGE is a file, or a folder, which
 is searched for images; the frames of a video are a folder. For each picture DIR gets `overlays/NAME.png` to look at and
 `labels/NAME.png` to compute with (8-bit class indices in the colours of the classes, which `classes.txt` names). What
-was found in a folder keeps its place below the folder's name.
+was found in a folder keeps its place below the folder's name. A picture that can't be read or is too large is left
+out, the others are segmented; the end names what was left out, and the exit status is then 1.
 """
 
 import re
@@ -19,11 +20,11 @@ from tqdm import tqdm
 
 from core import machine
 from core.errors import door
+from core.images.reading import ENDINGS, header
+from core.networks.inference import scores_bytes
 from core.networks.network import Network, Prediction
 from core.recipe import Protocol
 from hub.networks import from_pretrained
-
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,20 @@ def find(images: tuple[Path, ...], to: Path) -> dict[Path, Path]:
     Raises:
         ValueError: if there is no such file or folder, a folder has no images, two would become one, or the results
             would lie among the images.
-        OSError: if a file can't be read as an image.
     """
     found: dict[Path, Path] = {}
     for given in images:
         if given.is_dir():
             if to.resolve().is_relative_to(given.resolve()):
                 raise ValueError(f"--to {to} lies in {given}, whose images are the input; choose a folder beside it")
-            files = sorted((file for file in given.rglob("*") if file.suffix.lower() in ENDINGS), key=_natural)
+            files = sorted(filter(_is_image, given.rglob("*")), key=_natural)
             names = [Path(given.resolve().name) / file.relative_to(given) for file in files]
         else:
-            files, names = [given] if given.is_file() else [], [Path(given.name)]
+            files, names = [given] if _is_image(given) and given.is_file() else [], [Path(given.name)]
         if not files:
-            raise ValueError(f"there is no image {given}; give files, or folders that hold {', '.join(ENDINGS)}")
+            what = "is no image by its name" if given.is_file() else "has no images" if given.is_dir() else "is missing"
+            raise ValueError(f"{given} {what}; give files, or folders that hold files, {' '.join(ENDINGS)}")
         for file, name in zip(files, names, strict=True):
-            with Image.open(file):
-                pass  # only its header is read
             name = name.with_suffix(".png")
             if name in found:
                 raise ValueError(f"{found[name]} and {file} would both become {name}; rename one")
@@ -82,13 +81,30 @@ def _natural(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def predict(options: Options, network: Network, found: dict[Path, Path]) -> None:
-    """Segment the files one after another, and write what becomes of each."""
+def left_out(images: tuple[Path, ...]) -> list[Path]:
+    """What lies in the folders and is no image by its name."""
+    folders = [given for given in images if given.is_dir()]
+    return [file for given in folders for file in sorted(given.rglob("*")) if file.is_file() and not _is_image(file)]
+
+
+def _is_image(file: Path) -> bool:
+    """Return True if the name is one of an image; macOS leaves files that begin with a dot beside them."""
+    return file.suffix.lower() in ENDINGS and not file.name.startswith(".") and not file.is_dir()
+
+
+def predict(options: Options, network: Network, found: dict[Path, Path]) -> list[str]:
+    """Segment the files one after another, and write what becomes of each; return why some could not be."""
     protocol = Protocol() if options.protocol == "whole" else None
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / "classes.txt").write_text("\n".join(network.classes.names) + "\n", encoding="utf-8")
+    problems = []
     for file, name in tqdm(found.items(), unit="image"):
-        prediction = network.predict(file, protocol)
+        try:
+            _refuse_too_large(file, network, protocol)
+            prediction = network.predict(file, protocol)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         for folder, picture in (
             ("overlays", prediction.overlay(options.opacity)),
             ("labels", _palette_image(prediction)),
@@ -96,6 +112,20 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> None
             path = options.to / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
+    return problems
+
+
+def _refuse_too_large(file: Path, network: Network, protocol: Protocol | None) -> None:
+    """Refuse a picture whose scores alone take more than the memory of this machine."""
+    width, height, *_ = header(file)
+    used = protocol or (network.about.protocol if network.about else Protocol())
+    needed, there = scores_bytes(height, width, network.num_classes, used), machine.free_memory(torch.device("cpu"))
+    if needed > there:
+        raise ValueError(
+            f"{file} has {width} x {height} pixels; the scores of its {network.num_classes} classes take "
+            f"{needed / 2**30:.1f} GiB with the scales {used.scales}, and {there / 2**30:.1f} GiB are free: "
+            "cut it into tiles, reduce it, or pass --protocol whole"
+        )
 
 
 def _palette_image(prediction: Prediction) -> Image.Image:
@@ -113,8 +143,15 @@ def main() -> None:
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         machine.use_cores(torch.device(device))
         network = from_pretrained(options.weights, revision=options.revision, verify=options.verify)
-        predict(options, network.to(device), found)
-    sys.stdout.write(f"{options.to} holds overlays and labels of {len(found)} images, and classes.txt\n")
+        problems = predict(options, network.to(device), found)
+    done = len(found) - len(problems)
+    sys.stdout.write(f"{options.to} holds overlays and labels of {done} images, and classes.txt\n")
+    for file in left_out(options.images):
+        sys.stdout.write(f"left out, no image by its name: {file}\n")
+    for problem in problems:
+        sys.stdout.write(f"left out: {problem}\n")
+    if problems:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from seeded import weight
 
 from core import files
-from core.datasets import SCENES
+from core.datasets.sets.scenes import CLASSES as SCENES
 from core.networks.network import About
 from core.recipe import Recipe
 from core.testing.metrics import Score

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from ci.bench import data as bench
 from core.datasets import read
+from core.datasets.samples import labels_of
 from core.datasets.sets import scenes
 from core.datasets.transforms import TrainingSamples
 from core.images.pixels import Normalisation
@@ -62,7 +63,7 @@ def test_generated_images_are_scenes_in_files(tmp_path: Path) -> None:
     pairs = bench.generate(tmp_path, 2, (32, 64))
     image, labels = scenes.draw(0, 1, 32, 64)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "0001_image.png")), image)
-    assert np.array_equal(np.asarray(pairs.rows[1]["labels"]), labels)
+    assert np.array_equal(labels_of(pairs.rows[1]), labels)
 
 
 def test_the_plain_pipeline_makes_the_same_kind_of_sample() -> None:

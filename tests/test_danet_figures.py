@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.datasets import read
 from core.images.pixels import to_tensor
+from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
 from papers.danet import figures
 from papers.danet.model import Architecture, DANet
@@ -24,7 +25,7 @@ def network() -> DANet:
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    return read("scenes", None, "val").rows[0]["image"].convert("RGB").resize((160, 96))
+    return open_rgb(read("scenes", None, "val").rows[0].image).resize((160, 96))
 
 
 def test_sub_attention_maps_are_rows_of_s(network: DANet, picture: Image.Image) -> None:

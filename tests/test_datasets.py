@@ -1,20 +1,34 @@
 """Readers: every layout gives the same kind of pairs, and what is wrong is named before anything is trained."""
 
+import importlib
 import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import datasets as hf
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from core.datasets import Pairs, read
-from core.datasets.samples import plain_mapping, refuse_wrong_labels
+import papers
+from core import datasets
+from core.datasets import Pair, Pairs, read
+from core.datasets.__main__ import main
+from core.datasets.samples import labels_of, plain_mapping, refuse_wrong_labels
 from core.datasets.sets.folder import read_classes
 from core.datasets.transforms import TrainingSamples
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation
-from core.recipe import Augmentation
+from core.images.reading import Embedded, read_image
+from core.networks.network import About
+from core.recipe import Augmentation, Data, Protocol
+from core.values import to_json
+from hub.card import Publication, _metadata
+from hub.convert import _classes
 
 NAMES = ("sky", "traffic light", "road")
 
@@ -38,11 +52,10 @@ def write_folder(root: Path, values: np.ndarray | None = None, count: int = 3) -
 
 def test_folder(tmp_path: Path) -> None:
     pairs = read("folder", write_folder(tmp_path), "train")
-    assert isinstance(pairs.rows, hf.Dataset)
-    assert pairs.rows.column_names == ["image", "labels"]
+    assert isinstance(pairs.rows, list)
     assert pairs.classes.names == NAMES
     assert len(pairs) == 3
-    assert np.asarray(pairs.rows[0]["labels"]).tolist() == [[0, 1], [2, 255], [1, 1]]
+    assert labels_of(pairs.rows[0]).tolist() == [[0, 1], [2, 255], [1, 1]]
     refuse_wrong_labels(pairs)
 
 
@@ -54,7 +67,7 @@ def test_palette_labels_keep_their_indices(tmp_path: Path) -> None:
         image.save(path)
     pairs = read("folder", tmp_path, "train")
     refuse_wrong_labels(pairs)
-    assert pairs.rows[0]["labels"].mode == "P"
+    assert labels_of(pairs.rows[0]).tolist() == [[0, 1], [2, 255], [1, 1]]
     _, labels = TrainingSamples(pairs, Augmentation(crop=2, flip=False), Normalisation(), 0)[0, 0, 0]
     assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
 
@@ -67,10 +80,7 @@ def test_camvid_in_the_layout_of_segnet(tmp_path: Path) -> None:
         lines.append(f"/SegNet/CamVid/train/{name} /SegNet/CamVid/trainannot/{name}")
     (tmp_path / "train.txt").write_text("\n".join(lines) + "\n")
     pairs = read("camvid", tmp_path, "train")
-    assert [Path(row["path"]).name for row in pairs.rows.cast_column("image", hf.Image(decode=False))["image"]] == [
-        "b.png",
-        "a.png",
-    ]
+    assert [row.image.name for row in pairs.rows if isinstance(row.image, Path)] == ["b.png", "a.png"]
     refuse_wrong_labels(pairs)
     assert pairs.lookup()[values].tolist() == [[0, 10], [IGNORE, 3]]
 
@@ -90,12 +100,23 @@ def test_real_camvid() -> None:
     assert counts == [367, 101, 233]
     pairs = read("camvid", folder, "val")
     refuse_wrong_labels(pairs, quiet=True)
-    assert pairs.rows[0]["image"].size == (480, 360)
+    assert read_image(pairs.rows[0].image).shape == (360, 480, 3)
+
+
+def table(rows: Sequence[Pair]) -> hf.Dataset:
+    """Rows with embedded images as a table, the labels in the column `annotation`."""
+
+    def column(sources: Iterable[object]) -> list[dict[str, object]]:
+        return [{"bytes": source.content, "path": None} for source in sources if isinstance(source, Embedded)]
+
+    columns = {"image": column(row.image for row in rows), "annotation": column(row.labels for row in rows)}
+    return hf.Dataset.from_dict(columns, features=hf.Features(dict.fromkeys(columns, hf.Image())))
 
 
 def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
     """A local folder of parquet stands for a repository: the same call of `datasets` reads both."""
-    rows = read("scenes", None, "val").rows.select(range(4)).rename_column("labels", "annotation")
+    drawn = read("scenes", None, "val").rows[:4]
+    rows = table(drawn)
     (tmp_path / "data").mkdir()
     rows.to_parquet(str(tmp_path / "data" / "train-00000-of-00001.parquet"))
     rows.to_parquet(str(tmp_path / "data" / "validation-00000-of-00001.parquet"))
@@ -103,7 +124,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
     for split in ("train", "val"):
         pairs = read(f"hub:{tmp_path}", None, split)
         assert pairs.classes.names == ("a", "b", "c")
-        assert np.array_equal(np.asarray(pairs.rows[2]["labels"]), np.asarray(rows[2]["annotation"]))
+        assert np.array_equal(labels_of(pairs.rows[2]), labels_of(drawn[2]))
     with pytest.raises(ValueError, match="holds the value .* allowed are"):
         refuse_wrong_labels(pairs)  # the scenes have more than three classes
 
@@ -134,7 +155,7 @@ def test_what_can_not_be_read(name: str, folder: bool, words: str, tmp_path: Pat
 
 
 def test_a_data_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="is not a folder"):
         read("folder", tmp_path / "nowhere", "train")
 
 
@@ -157,7 +178,7 @@ def test_files_without_partner_are_named(tmp_path: Path) -> None:
     ("values", "words"),
     [
         (np.array([[0, 7]], dtype=np.uint8), r"labels/1\.png holds the value 7; allowed are 0\.\.2, 255"),
-        (np.zeros((1, 2, 3), dtype=np.uint8), r"labels/1\.png has \(3,\) channels"),
+        (np.zeros((1, 2, 3), dtype=np.uint8), r"labels/1\.png has 3 channels \(RGB\)"),
         (np.array([[0, 700]], dtype=np.uint16), r"holds the value 700"),
     ],
 )
@@ -172,7 +193,7 @@ def test_wrong_labels_name_the_file(values: np.ndarray, words: str, tmp_path: Pa
 def test_sizes_that_differ_name_the_file(tmp_path: Path) -> None:
     write_folder(tmp_path)
     Image.new("RGB", (9, 9)).save(tmp_path / "train" / "images" / "2.jpg")
-    with pytest.raises(ValueError, match=r"2\.png is 2 x 3 pixels but its image is 9 x 9"):
+    with pytest.raises(ValueError, match=r"2\.png is 2 x 3 pixels but its image .*2\.jpg is 9 x 9"):
         refuse_wrong_labels(read("folder", tmp_path, "train"))
 
 
@@ -239,3 +260,59 @@ def test_the_embedded_scenes_need_nothing() -> None:
     assert len(pairs) >= 200
     assert pairs.mapping == plain_mapping(pairs.classes)
     refuse_wrong_labels(pairs, range(0, 20))
+
+
+NEW = """
+from core.datasets.dataset import DataSet, Licence
+from core.datasets.samples import Pairs, from_files, plain_mapping
+from core.images.classes import Classes
+
+CLASSES = Classes.coloured(["land", "water"])
+
+
+def read(folder, split):
+    image = folder / f"{split}.png"
+    return Pairs(from_files([image], [folder / f"{split}-labels.png"]), CLASSES, plain_mapping(CLASSES))
+
+
+DATASET = DataSet(
+    "lakes", "lakes from above", "download lakes from example.org", read, Licence("Lakes", "Anyone may.", "https://example.org/terms"),
+    CLASSES, {"train": (1,), "val": (1,)},
+)
+"""
+
+
+def test_a_new_data_set_touches_its_module_and_the_tuple(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lakes.py").write_text(NEW)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("lakes")
+    monkeypatch.setattr(datasets, "DATASETS", (*datasets.DATASETS, module.DATASET))
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        write_pair(tmp_path / f"{split}.png", tmp_path / f"{split}-labels.png", np.array([[0, 1]], dtype=np.uint8))
+
+    assert read("lakes", tmp_path, "val").classes.names == ("land", "water")
+    with pytest.raises(ValueError, match="did you mean 'lakes'"):
+        read("lake", tmp_path, "val")
+    assert main(["list"]) == 0
+    assert "lakes: lakes from above\n    train 1, val 1\n    download lakes from example.org" in capsys.readouterr().out
+    assert main(["check", "lakes", str(tmp_path), "--processes", "0"]) == 0
+    assert capsys.readouterr().out.endswith("ready\n")
+    recipe = replace(tiny.recipe(), data=Data("lakes", num_classes=2))
+    assert _classes(recipe) == module.CLASSES
+    about = About(module.CLASSES, Protocol(), to_json(recipe), {}, "0123abc")
+    publication = Publication("org/lakes", next(iter(papers.every())), recipe, about, {}, ())
+    assert _metadata(publication).license_link == "https://example.org/terms"
+
+
+def test_data_in_files_does_not_load_the_tables_of_the_hub() -> None:
+    code = (
+        "import sys, core.datasets as d; d.read('scenes', None, 'val'); "
+        "print({'datasets', 'pandas', 'pyarrow'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=tiny.environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

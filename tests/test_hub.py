@@ -11,12 +11,12 @@ from seeded import weights
 
 import hub
 import papers
+from core import datasets
 from core.images.classes import Classes
 from core.networks.network import About, Network, load_matching
 from core.paper import Paper
 from core.recipe import Protocol
 from core.values import to_json
-from hub.licences import LICENCES, licence_of
 from papers import paper_of
 
 EACH_PAPER = pytest.mark.parametrize("paper", list(papers.every()), ids=papers.NAMES)
@@ -77,7 +77,6 @@ def test_a_class_that_is_no_network_of_ours_is_refused(tmp_path: Path) -> None:
 
 def test_every_data_set_of_a_recipe_has_its_terms() -> None:
     names = {recipe.data.name for paper in papers.every() for recipe in paper.recipes.values()}
-    known = {name: licence_of(name) for name in names}
-    assert {licence.title for licence in known.values()} <= {licence.title for licence in LICENCES.values()}
-    assert licence_of("hub:org/roads").title == "org/roads"
+    known = {name: datasets.find(name).licence for name in names}
+    assert datasets.find("hub:org/roads").licence.title == "org/roads"
     assert all(licence.link for name, licence in known.items() if name != "scenes")

@@ -16,10 +16,11 @@ from seeded import image, weights
 from torch import Tensor
 
 import hub
+from core import datasets
 from core.networks.backbones import Backbone, Features, build, load_weights
 from core.networks.network import Network
 from core.recipe import Protocol
-from hub.convert import CLASSES, Options, convert, main, run
+from hub.convert import Options, convert, main, run
 from papers.danet.model import Architecture, DANet
 from papers.danet.public import LAYOUTS as OF_DANET
 from papers.danet.recipes import RECIPES
@@ -148,7 +149,7 @@ def test_a_converted_folder_answers_as_the_weights_did(
             assert ours is theirs is None or torch.equal(ours, theirs)
     about = network.about
     assert about is not None
-    assert (about.protocol, about.classes) == (DEMO.protocol, CLASSES["scenes"])
+    assert (about.protocol, about.classes) == (DEMO.protocol, datasets.find("scenes").classes)
     assert about.recipe["name"] == "danet-demo"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert about.changed["weights"][1] == f"converted from DANet101.pth.tar (danet-released, sha256 {digest})"
@@ -264,7 +265,7 @@ def test_files_of_mmsegmentation_are_known_by_their_names(tmp_path: Path, monkey
 def test_the_classes_are_those_of_the_data() -> None:
     for layout in LAYOUTS.values():
         for recipe in layout.paper.recipes.values():
-            assert len(CLASSES[recipe.data.name]) == recipe.data.num_classes
+            assert len(datasets.find(recipe.data.name).classes or ()) == recipe.data.num_classes
 
 
 # Backbones

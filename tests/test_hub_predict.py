@@ -7,7 +7,7 @@ import pytest
 from hub_runs import demo_network
 from PIL import Image
 
-from core.datasets import SCENES
+from core.datasets.sets.scenes import CLASSES as SCENES
 from hub import predict
 
 
@@ -49,7 +49,10 @@ def test_files_and_folders_are_segmented(
     )
     assert (to / "classes.txt").read_text().splitlines() == list(SCENES.names)
     said = capsys.readouterr()
-    assert said.out == f"{to} holds overlays and labels of 4 images, and classes.txt\n"
+    assert said.out.splitlines() == [
+        f"{to} holds overlays and labels of 4 images, and classes.txt",
+        f"left out, no image by its name: {tmp_path / 'frames' / 'notes.txt'}",
+    ]
     assert "4/4" in said.err  # the progress
 
     expected = demo_network(0).predict(photo)
@@ -83,17 +86,14 @@ def test_what_can_not_be_segmented_is_said_before_anything_is_written(tmp_path: 
     photo, other = picture(tmp_path / "a" / "photo.png"), picture(tmp_path / "b" / "photo.jpg")
     to = tmp_path / "out"
     (tmp_path / "empty").mkdir()
-    (tmp_path / "broken.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"there is no image .*absent\.png"):
+    with pytest.raises(ValueError, match=r"absent\.png is missing"):
         predict.find((tmp_path / "absent.png",), to)
-    with pytest.raises(ValueError, match="there is no image .*empty; give files, or folders that hold"):
+    with pytest.raises(ValueError, match="empty has no images; give files, or folders that hold"):
         predict.find((tmp_path / "empty",), to)
     with pytest.raises(ValueError, match=r"photo\.png and .*photo\.jpg would both become photo\.png"):
         predict.find((photo, other), to)
     with pytest.raises(ValueError, match="lies in .*, whose images are the input"):
         predict.find((tmp_path / "a",), tmp_path / "a" / "out")
-    with pytest.raises(OSError, match=r"broken\.png"):
-        predict.find((photo, tmp_path / "broken.png"), to)
     assert not to.exists()
 
 
@@ -102,7 +102,7 @@ def test_bad_input_leaves_with_a_sentence(
 ) -> None:
     photo = picture(tmp_path / "photo.png")
     for words, sentence in (
-        ((weights, tmp_path / "absent.png"), "there is no image"),
+        ((weights, tmp_path / "absent.png"), "absent.png is missing"),
         ((weights, photo, "--opacity", "2"), "--opacity must be from 0"),
         ((tmp_path / "nothing" / "here", photo), "is neither a folder nor the name of a repository"),
     ):
@@ -110,3 +110,36 @@ def test_bad_input_leaves_with_a_sentence(
             command(monkeypatch, *words, "--to", tmp_path / "out")
         assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_can_not_be_read_is_left_out_and_named_at_the_end(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "z"):
+        picture(tmp_path / "in" / f"{name}.png")
+    cut = picture(tmp_path / "in" / "cut.png")
+    cut.write_bytes(cut.read_bytes()[:-300])
+    Image.new("1", (60, 60)).save(tmp_path / "in" / "scan.png")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "in" / "float.tif")
+    (tmp_path / "in" / "._a.png").write_bytes(b"of macOS")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
+    with pytest.raises(SystemExit) as left:
+        command(monkeypatch, weights, tmp_path / "in", "--to", tmp_path / "out", "--protocol", "whole")
+    assert left.value.code == 1
+    said = capsys.readouterr().out
+    assert files(tmp_path / "out" / "labels") == ["in/a.png", "in/z.png"]
+    assert f"{tmp_path / 'out'} holds overlays and labels of 2 images" in said
+    assert "scan.png has too many pixels" in said
+    assert "left out: " + str(cut) + " is damaged" in said
+    assert "float.tif has values of 32 bits" in said
+    assert "left out, no image by its name: " + str(tmp_path / "in" / "._a.png") in said
+
+
+def test_a_picture_whose_scores_do_not_fit_says_so_before_they_are_made(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "photo.png", 57, 30)
+    monkeypatch.setattr(predict.machine, "memory", lambda: 4 * 10 * 57 * 30 - 1)
+    with pytest.raises(SystemExit):
+        command(monkeypatch, weights, tmp_path / "photo.png", "--to", tmp_path / "out", "--protocol", "whole")
+    assert "photo.png has 57 x 30 pixels; the scores of its 10 classes take" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from core import files
 from core.command import TrainingOptions, parse
-from core.datasets import SCENES
+from core.datasets.sets.scenes import CLASSES as SCENES
 from core.recipe import Protocol
 from core.testing.metrics import Score
 from core.values import to_json

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from core import files, machine
-from core.datasets import SCENES, Pairs
+from core.datasets import Pairs
+from core.datasets.sets.scenes import CLASSES as SCENES
 from core.datasets.transforms import Order, TestSamples
 from core.recipe import Augmentation, Protocol, Recipe
 from core.testing.evaluation import evaluate
@@ -411,7 +412,7 @@ def test_a_second_stage_without_a_first_is_refused(tmp_path: Path) -> None:
 def test_a_split_without_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unlabelled(split: str) -> Pairs:
         whole = usual(split)
-        return whole if split != "test" else dataclasses.replace(whole, rows=whole.rows.remove_columns("labels"))
+        return whole if split != "test" else dataclasses.replace(whole, labelled=False)
 
     usual = tiny.pairs
     monkeypatch.setattr(tiny, "pairs", unlabelled)

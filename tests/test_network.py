@@ -111,9 +111,9 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, no_type_checks: None) -> 
         with pytest.raises(ValueError, match=r"takes an 8-bit RGB tensor of size 3 h w .* got torch"):
             network().predict(tensor)
     (tmp_path / "photo.png").write_text("no picture")
-    with pytest.raises(OSError, match=r"photo\.png"):
+    with pytest.raises(ValueError, match=r"photo\.png"):
         network().predict(tmp_path / "photo.png")
-    with pytest.raises(OSError, match=r"absent\.png"):
+    with pytest.raises(ValueError, match=r"absent\.png"):
         network().predict(tmp_path / "absent.png")
 
 

@@ -19,7 +19,7 @@ import papers.ranet.interaction
 import papers.ranet.released
 from ci import complexity, golden, learning, rows
 from core import launch
-from core.datasets import READERS
+from core.datasets import DATASETS
 from core.images.classes import IGNORE, Classes
 from core.networks.backbones import Backbone
 from core.networks.network import About, Network
@@ -45,7 +45,7 @@ def test_every_paper_is_held_to_its_contracts() -> None:
 def test_recipes_name_themselves_and_data_that_is_known_and_survive_json(paper: Paper) -> None:
     for name, recipe in paper.recipes.items():
         assert recipe.name == name
-        assert recipe.data.name in {"scenes", *READERS}
+        assert recipe.data.name in {dataset.name for dataset in DATASETS}
         kind = Recipe[type(recipe.architecture)]  # type: ignore[misc]
         assert from_json(kind, json.loads(json.dumps(to_json(recipe)))) == recipe
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets as hf
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as published_labels
 from PIL import Image
 
 from core.datasets import Pairs, read
-from core.datasets.samples import refuse_wrong_labels
+from core.datasets.samples import labels_of, refuse_wrong_labels
 from core.datasets.sets import ade20k, cityscapes, coco_stuff10k, pascal_context, voc2012
 from core.images.classes import IGNORE
 
@@ -38,8 +37,7 @@ def write(path: Path, values: np.ndarray | None = None) -> None:
 
 
 def files(pairs: Pairs, column: str) -> list[str]:
-    rows = pairs.rows.cast_column(column, hf.Image(decode=False))
-    return [row["path"] for row in rows[column]]
+    return [str(getattr(row, column)) for row in pairs.rows]
 
 
 # One small tree for each data set; the label files are returned so that a test can spoil one
@@ -138,7 +136,7 @@ def test_every_split_is_read_and_passes_its_check(tree: Tree, tmp_path: Path) ->
         pairs = read(tree.name, tmp_path, split)
         assert (len(pairs), len(pairs.classes)) == (count, tree.classes)
         assert set(pairs.mapping.values()) == {*range(tree.classes), IGNORE}
-        assert np.array_equal(np.asarray(pairs.rows[0]["labels"]), VALUES)
+        assert np.array_equal(labels_of(pairs.rows[0]), VALUES)
         for image, labels in zip(files(pairs, "image"), files(pairs, "labels"), strict=True):
             assert Path(labels).name.startswith(Path(image).stem.removesuffix("_leftImg8bit"))
         refuse_wrong_labels(pairs, quiet=True)
@@ -209,7 +207,7 @@ def test_ade20k_is_found_at_each_level(level: str, tmp_path: Path) -> None:
 def test_cityscapes_ids_become_train_ids() -> None:
     expected = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13}
     expected |= {27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-    table = Pairs(hf.Dataset.from_dict({}), cityscapes.CLASSES, cityscapes.FROM_IDS).lookup()
+    table = Pairs([], cityscapes.CLASSES, cityscapes.FROM_IDS).lookup()
     for value in (*range(34), 255):
         assert table[value] == expected.get(value, IGNORE)
     minus_one = np.array(-1).astype(np.uint8)
@@ -234,7 +232,7 @@ def test_cityscapes_prefers_train_ids_where_all_images_have_them(tmp_path: Path)
     pairs = read("cityscapes", tmp_path, "train")
     assert all(path.endswith("_gtFine_labelTrainIds.png") for path in files(pairs, "labels"))
     refuse_wrong_labels(pairs, quiet=True)
-    assert np.array_equal(pairs.lookup()[np.asarray(pairs.rows[1]["labels"])], by_id.lookup()[VALUES])
+    assert np.array_equal(pairs.lookup()[labels_of(pairs.rows[1])], by_id.lookup()[VALUES])
     by_train_id[0].unlink()
     assert read("cityscapes", tmp_path, "train").mapping == by_id.mapping
 
@@ -332,7 +330,7 @@ def test_the_test_images_of_voc_have_no_labels(tmp_path: Path) -> None:
     (year / "ImageSets" / "Segmentation").mkdir(parents=True)
     (year / "ImageSets" / "Segmentation" / "test.txt").write_text("2008_000006\n")
     pairs = read("voc2012", tmp_path, "test")
-    assert pairs.rows.column_names == ["image"]
+    assert not pairs.labelled
     assert len(pairs) == 1
     refuse_wrong_labels(pairs, quiet=True)
 
@@ -434,7 +432,7 @@ def test_the_test_images_of_ade20k_have_no_labels(tmp_path: Path) -> None:
         read("ade20k", tmp_path, "test")
     write(tmp_path / "release_test" / "testing" / "ADE_test_00000001.jpg")
     for folder in (tmp_path, tmp_path / "ADEChallengeData2016"):
-        assert read("ade20k", folder, "test").rows.column_names == ["image"]
+        assert not read("ade20k", folder, "test").labelled
 
 
 # Real files
@@ -447,8 +445,8 @@ def test_real_voc(samples: Path, tmp_path: Path) -> None:
         pairs = read("voc2012", folder, split)
         assert len(pairs) == count
         refuse_wrong_labels(pairs, quiet=True)
-        labels = pairs.rows[0]["labels"]
-        stored = np.array(labels.getpalette()).reshape(-1, 3)
+        with Image.open(files(pairs, "labels")[0]) as labels:
+            stored = np.array(labels.getpalette()).reshape(-1, 3)
         assert [tuple(colour) for colour in stored[: len(pairs.classes)].tolist()] == list(pairs.classes.palette)
     year = tmp_path / "VOC2012"
     (year / "JPEGImages").mkdir(parents=True)
@@ -474,7 +472,7 @@ def test_real_pascal_context(samples: Path) -> None:
     # SBD labels the motorbike and the person of the same photograph
     index = [Path(path).stem for path in files(read("pascal_context", folder, "train"), "image")].index("2009_000637")
     pairs = read("pascal_context_59", folder, "train")
-    found = np.unique(pairs.lookup()[np.asarray(pairs.rows[index]["labels"])])
+    found = np.unique(pairs.lookup()[labels_of(pairs.rows[index])])
     assert {"motorbike", "person"} <= {pairs.classes.names[label] for label in found if label != IGNORE}
 
 

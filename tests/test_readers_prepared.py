@@ -19,9 +19,9 @@ import scipy.io
 from PIL import Image
 from tiny import environment
 
-from core.datasets import PLANS, read
+from core.datasets import DATASETS, find, read
 from core.datasets.prepare import MANIFEST, Decoding, Plan, prepare
-from core.datasets.samples import refuse_wrong_labels
+from core.datasets.samples import labels_of, refuse_wrong_labels
 from core.datasets.sets import ade20k, ade20k_full, coco_stuff10k, coco_voc, pascal_context, pascal_context_459, voc2012
 from core.datasets.sets.matlab import read_field
 from core.datasets.sets.regions import from_polygon, region, runs
@@ -29,6 +29,14 @@ from core.images.classes import IGNORE
 
 HEIGHT, WIDTH = 4, 6
 VALUES = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 5
+
+
+def plan(name: str, folder: Path) -> Plan:
+    """What `prepare` does for a data set."""
+    found = find(name).plan
+    assert found is not None
+    return found(folder)
+
 
 REAL = pytest.mark.skipif(
     "SEGMENTATION_SHARED" not in os.environ, reason="set SEGMENTATION_SHARED to a folder with data/samples to run this"
@@ -201,8 +209,7 @@ def test_prepared_labels_are_what_the_data_set_means(tree: Tree, elsewhere: bool
         command = f"python -m core.datasets prepare {tree.name} {data}"
         with pytest.raises(ValueError, match=rf"{tree.before}.*{re.escape(command)}"):
             read(tree.name, data, first)
-    plan = PLANS[tree.name](data)
-    assert prepare(plan, tmp_path / "to" if elsewhere else None, processes=0, quiet=True) == []
+    assert prepare(plan(tree.name, data), tmp_path / "to" if elsewhere else None, processes=0, quiet=True) == []
     place = tmp_path / "to" if elsewhere else data
     if tree.name == "folder" and not elsewhere:
         place = data / "prepared-folder"  # one's own labels may change: what is read is what was asked for
@@ -210,14 +217,14 @@ def test_prepared_labels_are_what_the_data_set_means(tree: Tree, elsewhere: bool
         pairs = read(tree.name, place, split)
         assert len(pairs) == count
         refuse_wrong_labels(pairs, quiet=True)
-    labels = read(tree.name, place, first).rows[0]["labels"]
-    assert labels.mode == "L"
-    assert np.array_equal(np.asarray(labels), expected)
+    labels = labels_of(read(tree.name, place, first).rows[0])
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, expected)
 
 
 def test_data_and_prepared_labels_can_move_together(tmp_path: Path) -> None:
     write_stuff(tmp_path / "here")
-    prepare(PLANS["coco_stuff10k"](tmp_path / "here"), tmp_path / "to", processes=0, quiet=True)
+    prepare(plan("coco_stuff10k", tmp_path / "here"), tmp_path / "to", processes=0, quiet=True)
     (tmp_path / "moved").mkdir()
     for name in ("here", "to"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
@@ -226,19 +233,19 @@ def test_data_and_prepared_labels_can_move_together(tmp_path: Path) -> None:
 
 def test_trainaug_prefers_the_labels_of_voc(tmp_path: Path) -> None:
     write_sbd(tmp_path)
-    prepare(PLANS["voc2012"](tmp_path), processes=0, quiet=True)
+    prepare(plan("voc2012", tmp_path), processes=0, quiet=True)
     for level in ("", "VOCdevkit", "VOCdevkit/VOC2012"):
         pairs = read("voc2012", tmp_path / level, "trainaug")
-        values = [np.unique(np.asarray(row["labels"])).tolist() for row in pairs.rows]
+        values = [np.unique(labels_of(row)).tolist() for row in pairs.rows]
         assert values == [[0, 1, 2, 3, 4], [IGNORE], [IGNORE]]  # SBD, and twice VOC's own
     assert len(list((tmp_path / "VOCdevkit" / "VOC2012" / "prepared-voc2012" / "labels").iterdir())) == 1
 
 
 def test_pascal_context_without_the_background(tmp_path: Path) -> None:
     write_context_mat(tmp_path)
-    prepare(PLANS["pascal_context_59"](tmp_path), processes=0, quiet=True)
+    prepare(plan("pascal_context_59", tmp_path), processes=0, quiet=True)
     pairs = read("pascal_context_59", tmp_path, "train")
-    labels = pairs.lookup()[np.asarray(pairs.rows[0]["labels"])]
+    labels = pairs.lookup()[labels_of(pairs.rows[0])]
     assert labels.tolist() == [[255, 255, 0], [1, 58, 255]]
     assert [pairs.classes.names[label] for label in (0, 1, 58)] == ["aeroplane", "bag", "wood"]
 
@@ -248,11 +255,11 @@ def test_pascal_context_compares_the_names_of_its_ids(tmp_path: Path) -> None:
     names = dict(zip(pascal_context_459.IDS, pascal_context.CLASSES_59.names, strict=True))
     lines = [f"{identity}: {names.get(identity, 'other')}" for identity in range(1, 460)]
     write_text(tmp_path / "trainval" / "labels.txt", *lines)
-    assert len(PLANS["pascal_context"](tmp_path).splits["train"]) == 1
+    assert len(plan("pascal_context", tmp_path).splits["train"]) == 1
     write_text(tmp_path / "trainval" / "labels.txt", *lines[1:], "459: wool")
     write_text(tmp_path / "trainval" / "labels.txt", *(line.replace("2: aeroplane", "2: accordion") for line in lines))
     with pytest.raises(ValueError, match=r"labels.txt gives the id 2 the name 'accordion', but it is 'aeroplane'"):
-        PLANS["pascal_context"](tmp_path)
+        plan("pascal_context", tmp_path)
 
 
 def test_the_ids_of_pascal_context_follow_the_alphabet() -> None:
@@ -264,10 +271,12 @@ def test_the_ids_of_pascal_context_follow_the_alphabet() -> None:
         assert pascal_context.CLASSES.names[table[identity]] == name
 
 
-@pytest.mark.parametrize("name", sorted(set(PLANS) - {"folder"}))
+@pytest.mark.parametrize(
+    "name", [dataset.name for dataset in DATASETS if dataset.plan is not None and dataset.name != "folder"]
+)
 def test_an_empty_folder_says_what_is_missing(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is missing or empty|there (is|are) no.*to be had"):
-        PLANS[name](tmp_path)
+    with pytest.raises(ValueError, match=r"is missing or empty|there (is|are) no.*download"):
+        plan(name, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_damaged_json_is_named(name: str, write: Callable[[Path], np.ndarray], t
     for content in (file.read_text()[:-20], "[]", '{"images": []}'):
         file.write_text(content)
         with pytest.raises(ValueError, match=rf"{file.name} is damaged or not"):
-            PLANS[name](tmp_path)
+            plan(name, tmp_path)
 
 
 # Regions
@@ -361,15 +370,21 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     os.utime(tmp_path / "1.mat", (now, now))  # a file that was fetched again
     prepare(plan, processes=0, quiet=True)
     assert {name for name, state in states(place).items() if state != after[name]} == {"1.png"}
+    older = states(place)
+    write_mat(tmp_path / "3.mat", {"S": VALUES[::-1].copy()})
+    os.utime(tmp_path / "3.mat", (1e9, 1e9))  # another version of a file, with a date before that of its labels
+    prepare(plan, processes=0, quiet=True)
+    assert {name for name, state in states(place).items() if state != older[name]} == {"3.png"}
+    assert np.array_equal(np.asarray(Image.open(place / "labels" / "3.png")), VALUES[::-1])
 
 
-def test_another_version_makes_everything_anew(tmp_path: Path) -> None:
+def test_another_version_makes_everything_again(tmp_path: Path) -> None:
     plan = many(tmp_path, 2)
     prepare(plan, processes=0, quiet=True)
     place = tmp_path / "prepared-coco_stuff10k"
     before = states(place)
-    (place / MANIFEST).write_text((place / MANIFEST).read_text().replace('"version": 1', '"version": 0'))
-    with pytest.raises(ValueError, match=r"by version 0 of this code, not 1; run .*prepare coco_stuff10k"):
+    (place / MANIFEST).write_text((place / MANIFEST).read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(ValueError, match=r"by version 1 of this code, not 2; run .*prepare coco_stuff10k"):
         read("coco_stuff10k", tmp_path, "train")
     prepare(plan, processes=0, quiet=True)
     assert all(state != before[name] for name, state in states(place).items())
@@ -447,7 +462,7 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
     assert not json.loads((place / MANIFEST).read_text())["finished"]
     with pytest.raises(ValueError, match=r"was interrupted .*run `python -m core.datasets prepare coco_stuff10k"):
         read("coco_stuff10k", tmp_path, "train")
-    assert prepare(PLANS["coco_stuff10k"](tmp_path), processes=0, quiet=True) == []
+    assert prepare(plan("coco_stuff10k", tmp_path), processes=0, quiet=True) == []
     after = states(place)
     assert all(after[name] == state for name, state in before.items())
     assert sorted(after) == sorted(f"{number}.png" for number in range(100))
@@ -461,7 +476,7 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
 @REAL
 def test_real_sbd(samples: Path, tmp_path: Path) -> None:
     """The .mat files were written from the PNG files beside them."""
-    assert prepare(PLANS["voc2012"](samples / "voc2012"), tmp_path, processes=0, quiet=True) == []
+    assert prepare(plan("voc2012", samples / "voc2012"), tmp_path, processes=0, quiet=True) == []
     pairs = read("voc2012", tmp_path, "trainaug")
     assert len(pairs) == 6
     refuse_wrong_labels(pairs, quiet=True)
@@ -473,7 +488,7 @@ def test_real_sbd(samples: Path, tmp_path: Path) -> None:
 @REAL
 def test_real_coco_stuff(samples: Path, tmp_path: Path) -> None:
     """The .mat files were written from the pixel maps, which count from one less."""
-    assert prepare(PLANS["coco_stuff10k"](samples / "cocostuff"), tmp_path, processes=0, quiet=True) == []
+    assert prepare(plan("coco_stuff10k", samples / "cocostuff"), tmp_path, processes=0, quiet=True) == []
     for split in ("train", "test"):
         pairs = read("coco_stuff10k", tmp_path, split)
         assert len(pairs) == 2
@@ -487,7 +502,7 @@ def test_real_coco_stuff(samples: Path, tmp_path: Path) -> None:
 def test_real_full_ade20k(samples: Path, tmp_path: Path) -> None:
     """The file beside the image names the class of every number in it; the reduced labels are made from the same."""
     folder = samples / "ade20k" / "ADE20K_2021_17_01"
-    assert prepare(PLANS["ade20k"](folder), tmp_path, processes=0, quiet=True) == []
+    assert prepare(plan("ade20k", folder), tmp_path, processes=0, quiet=True) == []
     pairs = read("ade20k", tmp_path, "train")
     assert len(pairs) == 1
     refuse_wrong_labels(pairs, quiet=True)
@@ -500,7 +515,7 @@ def test_real_full_ade20k(samples: Path, tmp_path: Path) -> None:
             assert {ade20k.CLASSES.names[label], "double door"} & set(name.split(", "))
             mapped += 1
     assert mapped >= 12
-    made = pairs.rows[0]["labels"]
+    made = Image.fromarray(labels_of(pairs.rows[0]))
     challenge = samples / "ade20k" / "ADEChallengeData2016" / "annotations" / "training"
     reduced = np.asarray(Image.open(challenge / "ADE_train_00016964.png"))
     ours = np.asarray(made.resize(reduced.shape[::-1], Image.Resampling.NEAREST))

@@ -11,6 +11,7 @@ from seeded import noise
 
 from core.datasets import read
 from core.images.pixels import to_tensor
+from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
 from papers.sanet import figures
 from papers.sanet.model import Architecture, SANet
@@ -27,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    return read("scenes", None, "val").rows[0]["image"].convert("RGB").resize((160, 96))
+    return open_rgb(read("scenes", None, "val").rows[0].image).resize((160, 96))
 
 
 @torch.no_grad()

@@ -7,17 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
+from core.datasets.samples import labels_of
 from core.datasets.sets import scenes
-from core.datasets.sets.scenes import CLASSES, GRASS, PALETTE, PAVEMENT, ROAD, VEGETATION
+from core.datasets.sets.scenes import CLASSES, GRASS, PAVEMENT, ROAD, VEGETATION
+from core.images.reading import read_image
 
 COUNT = len(CLASSES)
 PROBE = """
 import hashlib, time
-from core.datasets.scenes import draw
+from core.datasets.sets.scenes import draw
 image, labels = draw(5, 3)
 print(hashlib.sha256(image.tobytes() + labels.tobytes()).hexdigest())
 rates = []
@@ -126,8 +127,8 @@ def test_a_larger_size_shows_the_same_scene() -> None:
 
 def test_classes_and_palette_agree() -> None:
     assert COUNT >= 8
-    assert len(set(CLASSES)) == COUNT == len(PALETTE)
-    distances = [np.abs(np.subtract(*pair)).sum() for pair in itertools.combinations(PALETTE, 2)]
+    assert len(set(CLASSES.names)) == COUNT
+    distances = [np.abs(np.subtract(*pair)).sum() for pair in itertools.combinations(CLASSES.palette, 2)]
     assert min(distances) > 60
 
 
@@ -186,40 +187,36 @@ def test_drawing_is_fast() -> None:
 
 
 def test_splits_are_disjoint() -> None:
-    parts = [scenes.read(split, count=20, size=(32, 32)) for split in scenes.SPLITS]
-    stored = [np.asarray(row["image"]).tobytes() for part in parts for row in part]
+    parts = [scenes.scenes(split, count=20, size=(32, 32)) for split in scenes.SPLITS]
+    stored = [read_image(row.image).tobytes() for part in parts for row in part.rows]
     assert len(set(stored)) == len(stored) == 20 * len(scenes.SPLITS)
     assert len({seed for seed, _ in scenes.SPLITS.values()}) == len(scenes.SPLITS)
 
 
 def test_read_gives_what_draw_drew() -> None:
-    part = scenes.read("val", count=4, size=(48, 80))
-    assert part.column_names == ["image", "labels", "name"]
+    part = scenes.scenes("val", count=4, size=(48, 80))
     assert len(part) == 4
-    assert all(isinstance(part.features[column], datasets.Image) for column in ("image", "labels"))
     seed, _ = scenes.SPLITS["val"]
-    for index, row in enumerate(part):
+    for index, row in enumerate(part.rows):
         image, labels = scenes.draw(seed, index, 48, 80)
-        assert row["image"].mode == "RGB"
-        assert np.array_equal(np.asarray(row["image"]), image)
-        assert row["labels"].mode == "L"
-        assert np.array_equal(np.asarray(row["labels"]), labels)
-        assert row["name"] == f"val/{index:06d}"
+        assert np.array_equal(read_image(row.image), image)
+        assert np.array_equal(labels_of(row), labels)
+        assert str(row.image) == f"val/{index:06d}.png"
 
 
 def test_read_has_default_counts() -> None:
-    assert len(scenes.read("test", size=(16, 16))) == 96
+    assert len(scenes.scenes("test", size=(16, 16))) == 96
     assert scenes.SPLITS["train"][1] == 480
 
 
 def test_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="'valid'.*train, val, test"):
-        scenes.read("valid")
+        scenes.scenes("valid")
 
 
 def test_a_split_without_scenes_is_refused() -> None:
     with pytest.raises(ValueError, match="count 0"):
-        scenes.read("train", count=0)
+        scenes.scenes("train", count=0)
 
 
 @pytest.mark.parametrize("arguments", [(-1, 0), (0, -1), (0, 0, 8, 128), (0, 0, 128, 8)])

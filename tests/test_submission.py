@@ -18,6 +18,7 @@ from tiny import Tiny, recipe
 from core import datasets
 from core.command import EvaluationOptions
 from core.datasets import servers as submission
+from core.datasets.__main__ import main
 from core.datasets.sets import cityscapes, voc2012
 from core.datasets.transforms import TestSamples
 from core.networks.network import About
@@ -67,8 +68,11 @@ def write_tree(root: Path, name: str) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test splits that are complete with the few images of these trees."""
     for name, stems in NAMES.items():
-        about = datasets.ABOUT[name]
-        monkeypatch.setitem(datasets.ABOUT, name, replace(about, counts={**about.counts, "test": (len(stems),)}))
+        few = {"test": (len(stems),)}
+        changed = [
+            replace(each, counts={**each.counts, **few}) if each.name == name else each for each in datasets.DATASETS
+        ]
+        monkeypatch.setattr(datasets, "DATASETS", tuple(changed))
 
 
 def options(
@@ -129,7 +133,7 @@ def test_a_test_split_is_exported_without_labels(
             assert opened.getpalette()[: 3 * 21] == [part for colour in voc2012.CLASSES.palette for part in colour]
     ids = {"cityscapes": [i for _, i, _ in cityscapes.PUBLISHED], "voc2012": range(21), "ade20k": range(1, 151)}
     assert np.array_equal(written, np.array(ids[name])[labels])
-    submission.main([name, str(tmp_path / "out"), "--data", str(tmp_path / "data")])
+    main(["submission", name, str(tmp_path / "out"), "--data", str(tmp_path / "data")])
     assert "ready: " in capsys.readouterr().out
 
 
@@ -143,7 +147,7 @@ def test_what_can_give_no_submission_is_refused_at_the_door(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="wants 1525 predictions, but there are 3 images"):
         evaluate_checkpoint(Tiny, options(tmp_path, "cityscapes", "test", tmp_path / "out"))
     with pytest.raises(
-        ValueError, match="no server takes predictions of 'scenes'; there is one for cityscapes, voc2012"
+        ValueError, match="no server takes predictions of 'scenes'; there is one for ade20k, cityscapes, voc2012"
     ):
         submission.plan("scenes", "val", datasets.read("scenes", None, "val"), tmp_path / "out")
     with pytest.raises(ValueError, match="is not an empty folder"):
@@ -200,7 +204,7 @@ def test_other_colours_than_those_of_voc_are_refused(tmp_path: Path) -> None:
 def test_a_command_checks_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tree(tmp_path / "data", "cityscapes")
     with pytest.raises(SystemExit, match="2"):
-        submission.main(["cityscapes", str(tmp_path / "out"), "val", "--data", str(tmp_path / "data")])
+        main(["submission", "cityscapes", str(tmp_path / "out"), "--split", "val", "--data", str(tmp_path / "data")])
     assert "there is no folder" in capsys.readouterr().err
 
 

@@ -28,7 +28,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def few(name: str, data: Path | None, split: str) -> Pairs:
         pairs = real(name, data, split)
-        return replace(pairs, rows=pairs.rows.select(range(4)))
+        return replace(pairs, rows=pairs.rows[:4])
 
     monkeypatch.setattr(datasets, "read", few)
     torch.manual_seed(0)

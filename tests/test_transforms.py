@@ -10,9 +10,11 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from core.datasets import read
+from core.datasets.samples import labels_of
 from core.datasets.transforms import Collate, Order, TestSamples, TrainingSamples, augment, draw_factor
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation, round_up, scaled_size
+from core.images.reading import read_image
 from core.recipe import Augmentation
 
 AUGMENTATION = Augmentation(crop=48, scale=(0.5, 2.0), brightness=0.3)
@@ -153,8 +155,8 @@ def test_test_samples_keep_their_size() -> None:
     samples = TestSamples(pairs, Normalisation())
     image, labels = samples[0]
     assert image.shape == (3, 128, 128)
-    assert np.array_equal(labels.numpy(), np.asarray(pairs.rows[0]["labels"]))
-    assert np.array_equal(samples.picture(0), np.asarray(pairs.rows[0]["image"]))
+    assert np.array_equal(labels.numpy(), labels_of(pairs.rows[0]))
+    assert np.array_equal(samples.picture(0), read_image(pairs.rows[0].image))
 
 
 def test_the_longest_side_is_limited() -> None:

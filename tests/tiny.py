@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core import datasets, files
-from core.datasets import SCENES, Pairs, plain_mapping
+from core.datasets import Pairs
 from core.datasets.sets import scenes
 from core.networks.backbones import Backbone, Features
 from core.networks.losses import cross_entropy
@@ -124,7 +124,7 @@ def recipe(noisy: bool = True, **optimisation: Any) -> Recipe[Architecture]:
 @functools.cache
 def pairs(split: str) -> Pairs:
     """A few scenes of 40 x 48 pixels."""
-    return Pairs(scenes.read(split, IMAGES[split], (40, 48)), SCENES, plain_mapping(SCENES))
+    return scenes.scenes(split, IMAGES[split], (40, 48))
 
 
 def small(name: str, data: Path | None, split: str) -> Pairs:

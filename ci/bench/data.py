@@ -34,14 +34,15 @@ from torchvision.transforms import v2
 
 from ci.bench.harness import say
 from core import provenance
-from core.datasets import SCENES, read
+from core.datasets import read
 from core.datasets.cache import Pixels
-from core.datasets.samples import Pairs, from_files, plain_mapping, stored
+from core.datasets.samples import Pairs, from_files, plain_mapping
 from core.datasets.sets import scenes
 from core.datasets.transforms import Collate, Sample, TrainingSamples, augment
 from core.errors import require
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation
+from core.images.reading import Embedded, Source
 from core.recipe import Augmentation
 
 GENERATED = "generated"
@@ -72,7 +73,7 @@ class Plain(Dataset[tuple[Tensor, Tensor]]):
     """What one would write first: files opened by PIL, transforms of torchvision.v2."""
 
     def __init__(self, pairs: Pairs, crop: int, base: int, normalisation: Normalisation) -> None:
-        self.rows = stored(pairs.rows)
+        self.rows = pairs.rows
         self.lookup = pairs.lookup()
         low, high = (round(base * factor) for factor in SCALE)
         fill = {tv_tensors.Image: [round(255 * value) for value in normalisation.mean], tv_tensors.Mask: IGNORE}
@@ -92,7 +93,7 @@ class Plain(Dataset[tuple[Tensor, Tensor]]):
     def decoded(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         """The pair in memory."""
         row = self.rows[index]
-        image, labels = (Image.open(_source(row[name])) for name in ("image", "labels"))
+        image, labels = (Image.open(_opened(source)) for source in (row.image, row.labels))
         return v2.functional.to_image(image.convert("RGB")), tv_tensors.Mask(self.lookup[np.asarray(labels)])
 
     def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
@@ -100,8 +101,9 @@ class Plain(Dataset[tuple[Tensor, Tensor]]):
         return image.as_subclass(Tensor), labels.as_subclass(Tensor)
 
 
-def _source(file: dict[str, Any]) -> io.BytesIO | str:
-    return io.BytesIO(file["bytes"]) if file["bytes"] else file["path"]
+def _opened(source: Source | None) -> io.BytesIO | Path:
+    assert source is not None
+    return io.BytesIO(source.content) if isinstance(source, Embedded) else source
 
 
 class Ready(Dataset[Sample]):
@@ -213,7 +215,7 @@ def generate(folder: Path, images: int, size: tuple[int, int] = SIZE) -> Pairs:
         for name, pixels in zip(files, scenes.draw(0, index, *size), strict=True):
             files[name].append(folder / f"{index:04d}_{name}.png")
             Image.fromarray(pixels).save(files[name][-1])
-    return Pairs(from_files(files["image"], files["labels"]), SCENES, plain_mapping(SCENES))
+    return Pairs(from_files(files["image"], files["labels"]), scenes.CLASSES, plain_mapping(scenes.CLASSES))
 
 
 def main(
@@ -258,9 +260,9 @@ def bench(
     require(images >= 2 * BATCH, f"needed are images >= {2 * BATCH}, two batches, got {images}")
     with tempfile.TemporaryDirectory() as place, _one_thread():
         pairs = generate(Path(place), images) if name == GENERATED else read(name, data, split)
-        require("labels" in pairs.rows.column_names, f"the labels of {name!r}, {split}, are not public; bench another")
+        require(pairs.labelled, f"the labels of {name!r}, {split}, are not public; bench another")
         require(len(pairs) >= images, f"{name!r} has {len(pairs)} images in {split}, but images is {images}")
-        pairs = replace(pairs, rows=pairs.rows.select(range(images)))
+        pairs = replace(pairs, rows=pairs.rows[:images])
         height, width = Pixels(pairs).labels(0).shape
         base = min(height, width)
         crop = crop or base * 3 // 4

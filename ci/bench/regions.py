@@ -27,7 +27,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -68,8 +67,8 @@ def maps(kind: Kind, side: int, classes: int, device: str) -> tuple[Tensor, Tens
     uncertain = torch.rand(1, side, side, generator=generator)
     if kind == "untrained":
         return (0.05 + 0.02 * uncertain).to(device), (0.1 * noise).softmax(dim=1).to(device)
-    picture = scenes.read("test", 1, (4 * side, 4 * side))[0]["labels"]
-    labels = torch.from_numpy(np.array(picture)[None, 2::4, 2::4]).long()
+    _, picture = scenes.draw(scenes.SPLITS["test"][0], 0, 4 * side, 4 * side)
+    labels = torch.from_numpy(picture[None, 2::4, 2::4].copy()).long()
     labels = labels.where(labels < classes, 0)
     scores = 6 * functional.one_hot(labels, classes).movedim(3, 1) + noise
     edge = functional.pad((labels[:, :, 1:] != labels[:, :, :-1]).float(), (0, 1))

@@ -1,9 +1,10 @@
 """The data sets from the command line.
 
-python -m core.datasets list                            what can be read, and where it is to be had
+python -m core.datasets list                            what can be read, and where to download it
 python -m core.datasets check NAME DIR                  is it complete and right? ends with "ready", or says what is not
 python -m core.datasets prepare NAME DIR [--to DIR]     converts labels that need decoding, once
 python -m core.datasets push NAME DIR --repo ORG/NAME   to the Hugging Face Hub, as parquet
+python -m core.datasets submission NAME DIR --data DATA     is a folder what the evaluation server takes?
 """
 
 import sys
@@ -17,8 +18,7 @@ import tyro
 from core import datasets
 from core.datasets import check as inspection
 from core.datasets import prepare as conversion
-from core.datasets import push as publication
-from core.datasets.about import About
+from core.datasets import servers
 from core.errors import door
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
@@ -39,21 +39,20 @@ def say(text: str) -> None:
 
 
 def list_() -> int:
-    """What can be read, by name: images of each split, what `prepare` is for, and where it is to be had."""
-    for name, about in datasets.ABOUT.items():
-        say(f"{name}: {about.summary}")
-        if about.counts:
-            say(f"    {', '.join(_count(split, about) for split in about.counts)}")
-        if about.prepare:
-            say(f"    prepare: {about.prepare}")
-        say(f"    {about.source}")
-    say("scenes: street scenes that this package draws itself, 10 classes; nothing to download")
+    """What can be read, by name: images of each split, what `prepare` is for, and where to download it."""
+    for dataset in datasets.DATASETS:
+        say(f"{dataset.name}: {dataset.summary}")
+        if dataset.counts:
+            say(f"    {', '.join(f'{split} {_in_words(counts)}' for split, counts in dataset.counts.items())}")
+        if dataset.to_prepare:
+            say(f"    prepare: {dataset.to_prepare}")
+        say(f"    {dataset.source}")
     say("hub:org/name: a data set of the Hugging Face Hub with columns image and labels; stream:org/name: row by row")
     return 0
 
 
-def _count(split: str, about: About) -> str:
-    return f"{split} {' or '.join(map(str, about.counts[split])) or '?'}"
+def _in_words(counts: Sequence[int]) -> str:
+    return " or ".join(map(str, counts)) or "?"
 
 
 def check(
@@ -67,11 +66,12 @@ def check(
 ) -> int:
     """Look at every file: layout, counts, sizes, values. Ends with "ready", or with what is missing and where it is."""
     with door():
-        _refuse_unknown(name, folder)
-        report = inspection.inspect(name, folder, splits, processes)
+        report = inspection.inspect(_found(name, folder), folder, splits, processes)
         picture = inspection.sheet(report)
-    if picture is not None:
-        file = sheet or Path("runs") / f"check-{Path(name.partition(':')[2] or name).name}.png"
+    file = sheet or Path("runs") / f"check-{Path(name.partition(':')[2] or name).name}.png"
+    if picture is None:
+        file.unlink(missing_ok=True)  # it would be of an earlier call
+    else:
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)
         say(f"contact sheet: {file}")
@@ -89,11 +89,11 @@ def prepare(
 ) -> int:
     """Convert labels that need decoding to PNG files, once; after a kill, the same command goes on."""
     with door():
-        _refuse_unknown(name, folder)
-        if name not in datasets.PLANS:
+        dataset = _found(name, folder)
+        if dataset.plan is None:
             say(f"the labels of {name!r} are read as they are; there is nothing to prepare")
             return 0
-        plan = datasets.PLANS[name](folder)
+        plan = dataset.plan(folder)
         problems = conversion.prepare(plan, to, processes)
     place = to or conversion.folder_for(plan.home, plan.name)
     for problem in problems:
@@ -119,14 +119,15 @@ def push(
 ) -> int:
     """Write splits as parquet, with images as they are and labels as classes, and send them to the Hugging Face Hub."""
     with door(), tempfile.TemporaryDirectory() as aside:
-        _refuse_unknown(name, folder)
+        dataset = _found(name, folder)
         if repo is None and to is None:
             raise ValueError(
                 "pass --repo ORG/NAME to send the data set to the Hub, --to DIR to keep its files, or both"
             )
         place = to or Path(aside) / "parquet"
-        about = datasets.ABOUT.get(name, About(name, ""))
-        publication.write({split: datasets.read(name, folder, split) for split in splits}, place, about.summary)
+        from core.datasets import push as publication  # it loads the package `datasets`
+
+        publication.write({split: dataset.open(folder, split) for split in splits}, place, dataset.summary)
         if to is not None:
             say(f"wrote {to}; --dataset hub:{to} reads it")
         if repo is not None:
@@ -134,12 +135,28 @@ def push(
     return 0
 
 
-def _refuse_unknown(name: str, folder: Path | None) -> None:
-    """The name and the folder, before anything is done."""
-    if name == "scenes" or name.startswith((datasets.HUB, datasets.STREAM)):
-        return
-    if name not in datasets.READERS or folder is None or not folder.is_dir():
-        datasets.read(name, folder, "train")  # says what is wrong with them
+def submission(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="cityscapes, voc2012 or ade20k")],
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the submission")],
+    /,
+    *,
+    data: Annotated[Path, tyro.conf.arg(help="folder of the data set: names and sizes are those of its images")],
+    split: str = servers.TEST,
+) -> int:
+    """Check a folder before it is uploaded to an evaluation server."""
+    with door():
+        servers.server_of(name)
+        found = servers.plan(name, split, datasets.read(name, data, split), folder)
+        found.check()
+        say(servers.ready(found))
+    return 0
+
+
+def _found(name: str, folder: Path | None) -> datasets.DataSet:
+    """The data set, its folder looked at before anything is done."""
+    dataset = datasets.find(name)
+    dataset.refuse_wrong_folder(folder)
+    return dataset
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -149,6 +166,7 @@ def main(arguments: Sequence[str]) -> int:
         "check": check,
         "prepare": prepare,
         "push": push,
+        "submission": submission,
     }
     status: int = tyro.extras.subcommand_cli_from_dict(
         commands, prog="python -m core.datasets", description=(__doc__ or "").partition("\n")[0], args=arguments

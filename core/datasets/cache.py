@@ -9,24 +9,31 @@ so a crop reads its own part only.
 The name of a file is a digest of what it was made from: the path, size and time of change of the image file (or its
 bytes, where a data set embeds them), and for labels also the mapping to classes. A file that was changed therefore has
 another name, and an old entry is never taken for a new one; entries that nothing names any more are safe to remove.
+A checksum over the name and the pixels ends each file, and each process compares it at its first look: what is damaged,
+or was put there from elsewhere, is made again.
 """
 
 import hashlib
+import io
+import logging
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from tqdm import tqdm
 
-from core.datasets.samples import Pairs, stored
+from core.datasets.progress import progress
+from core.datasets.samples import Pair, Pairs, labels_of, refuse_other_size, refuse_other_values
+from core.files import said_if_unwritable
 from core.images.classes import IGNORE
+from core.images.reading import Embedded, Source, read_image
 
-LAYOUT = 1
-"""Part of every name; another number makes all entries anew."""
+LAYOUT = 2
+"""Part of every name; another number makes all entries again."""
 
 
 class Pixels:
@@ -42,33 +49,36 @@ class Pixels:
 
     def __init__(self, pairs: Pairs, cache: Path | None = None) -> None:
         self.pairs, self.cache, self.lookup = pairs, cache, pairs.lookup()
-        self.labelled = "labels" in pairs.rows.column_names
-        names = ("image", "labels") if self.labelled else ("image",)
-        self.columns = {name: pairs.rows.select_columns([name]) for name in names}
-        if cache is None:
-            return
-        if cache.exists() and not cache.is_dir():
-            raise ValueError(f"the cache {cache} is a file; pass a folder, which is made if it is not there")
-        self.stored = {name: stored(column) for name, column in self.columns.items()}
+        self.sound: set[str] = set()
+        self.allowed = np.isin(np.arange(2**16), list(pairs.mapping))
         self.mapping = hashlib.blake2b(self.lookup.tobytes()).hexdigest()
+        if cache is not None and cache.exists() and not cache.is_dir():
+            raise ValueError(f"the cache {cache} is a file; pass a folder, which is made if it is not there")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def image(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         """The image of a row, as its own memory or as a private map of its cached file."""
-        return self._pixels("image", index, lambda: np.array(self.columns["image"][index]["image"].convert("RGB")))
+        return self._image(self.pairs.rows[index])
 
     def labels(self, index: int) -> UInt8[np.ndarray, "h w"]:
         """The classes of a row, at the size of its image."""
-        if not self.labelled:
-            return self.pair(index)[1]
-        return self._pixels("labels", index, lambda: self.lookup.take(self.columns["labels"][index]["labels"]))
+        return self.pair(index)[1] if not self.pairs.labelled else self._labels(self.pairs.rows[index])
 
     def pair(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
-        """Both, each file looked at once."""
-        image = self.image(index)
-        return image, self.labels(index) if self.labelled else np.full(image.shape[:2], IGNORE, dtype=np.uint8)
+        """Both, each file looked at once.
+
+        Raises:
+            ValueError: if a file is damaged or was changed: another size, or values that are no class.
+        """
+        row = self.pairs.rows[index]
+        image = self._image(row)
+        if not self.pairs.labelled:
+            return image, np.full(image.shape[:2], IGNORE, dtype=np.uint8)
+        labels = self._labels(row)
+        refuse_other_size(row, image.shape[:2], labels)
+        return image, labels
 
     def fill(self, quiet: bool = False) -> int:
         """Put every row into the cache, and return the bytes that it takes; what is there already stays.
@@ -84,37 +94,68 @@ class Pixels:
 
         with ThreadPoolExecutor() as pool:
             sizes = pool.map(both, range(len(self)))
-            return sum(tqdm(sizes, "decoding", len(self), unit="pair", disable=quiet or None, leave=False))
+            return sum(progress(sizes, "decoding", len(self), "pair", quiet))
 
-    def _pixels(self, column: str, index: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def _image(self, row: Pair) -> np.ndarray:
+        return self._pixels(row.image, "", lambda: read_image(row.image))
+
+    def _labels(self, row: Pair) -> np.ndarray:
+        def decode() -> np.ndarray:
+            values = labels_of(row)
+            if values.dtype.kind != "u" or not self.allowed.take(values).all():
+                refuse_other_values(row, values, self.pairs.mapping)
+            return self.lookup.take(values)
+
+        return self._pixels(row.labels or row.image, self.mapping, decode)
+
+    def _pixels(self, source: Source, mapping: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
         if self.cache is None:
             return decode()
-        name = self._name(column, index)
+        name = _name(source, mapping)
         path = self.cache / name[:2] / f"{name}.npy"
-        if not path.is_file():
-            _write(path, decode())
+        if name not in self.sound:
+            if path.is_file() and not _is_sound(path, name):
+                logging.getLogger(__name__).warning("%s is damaged or of another image; it is made again", path)
+                path.unlink(missing_ok=True)
+            if not path.is_file():
+                _write(path, decode(), name)
+            self.sound.add(name)
         return np.load(path, mmap_mode="c")  # writable for torch, but what is written stays in memory
 
-    def _name(self, column: str, index: int) -> str:
-        """What a cached file is called: a digest of everything that decides its pixels."""
-        file = self.stored[column][index][column]
-        digest = hashlib.blake2b(digest_size=20)
-        mapping = self.mapping if column == "labels" else ""
-        digest.update(f"{LAYOUT} {column} {mapping} ".encode())
-        if file["bytes"]:
-            digest.update(file["bytes"])
-        else:
-            state = os.stat(file["path"])
-            digest.update(f"{os.path.abspath(file['path'])} {state.st_size} {state.st_mtime_ns}".encode())
-        return digest.hexdigest()
+
+def _name(source: Source, mapping: str) -> str:
+    """What a cached file is called: a digest of everything that decides its pixels; labels have a mapping."""
+    digest = hashlib.blake2b(digest_size=20)
+    digest.update(f"{LAYOUT} {mapping} ".encode())
+    if isinstance(source, Embedded):
+        digest.update(source.content)
+    else:
+        state = os.stat(source)
+        digest.update(f"{os.path.abspath(source)} {state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def _write(path: Path, pixels: np.ndarray, name: str) -> None:
     """Write pixels in one piece; of several processes or threads that write the same file, the last one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.save(content, pixels)
     aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part")
-    with aside.open("wb") as file:
-        np.save(file, pixels)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    with said_if_unwritable(path):
+        with aside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.write(_checksum(content.getbuffer(), name))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+
+
+def _checksum(content: memoryview, name: str) -> bytes:
+    """What stands at the end of a cached file: a sum over its name and all that stands before."""
+    return zlib.crc32(content, zlib.crc32(name.encode())).to_bytes(4, "little")
+
+
+def _is_sound(path: Path, name: str) -> bool:
+    """Return True if a cached file is whole and was made under this name."""
+    content = memoryview(path.read_bytes())
+    return bytes(content[-4:]) == _checksum(content[:-4], name)

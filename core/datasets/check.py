@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from core import datasets
-from core.datasets.about import About
+from core.datasets.dataset import TEST, DataSet
 from core.datasets.processes import in_processes
-from core.datasets.samples import Pairs, examine, stored, title
+from core.datasets.progress import progress
+from core.datasets.samples import Pair, Pairs, WrongValuesError, examine, labels_of, too_few_classes
+from core.errors import listed
 from core.images.classes import IGNORE, Classes
 from core.images.pictures import colourise, overlay
+from core.images.reading import open_rgb
 from core.images.sheets import contact_sheet
 
 CHUNK = 16
@@ -30,48 +31,62 @@ NAMED = 20
 """Files that a report names one by one."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a row, and the values of its labels that are no class, if that is it."""
+
+    sentence: str
+    values: tuple[int, ...] = ()
+
+
 @dataclass
 class Split:
-    """What was found in a split; `pixels` counts the labels of each class, the last those that are ignored."""
+    """What was found in a split; `pixels` counts the labels of each class, the last those that are ignored.
+
+    `wide` counts labels of 16 bits, `deep` images of 16 bits, `transparent` images with an alpha channel.
+    """
 
     pairs: Pairs
     pixels: np.ndarray
     sizes: set[tuple[int, int]] = field(default_factory=set)
-    problems: dict[int, str] = field(default_factory=dict)
+    problems: dict[int, Problem] = field(default_factory=dict)
     wide: int = 0
+    deep: int = 0
+    transparent: int = 0
 
 
 @dataclass
 class Report:
     """What was found in a copy of a data set: its splits, what is missing or wrong, and what is worth knowing."""
 
-    name: str
-    splits: dict[str, Split]
-    source: str
-    missing: list[str]
-    notes: list[str]
+    dataset: DataSet
+    splits: dict[str, Split] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ready(self) -> bool:
-        """Whether it can be trained on as it is."""
+        """Return True if it can be trained on as it is."""
         return bool(self.splits) and not self.missing and not any(split.problems for split in self.splits.values())
 
     def text(self) -> str:
         """The report in words, ending with "ready" or with what is missing."""
-        lines = [line for name, split in self.splits.items() for line in _sentences(name, split)]
+        own = self.dataset.classes is None
+        lines = [line for name, split in self.splits.items() for line in _sentences(name, split, own)]
         lines += _shares(self.splits)
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"missing: {sentence}" for sentence in self.missing]
-        lines += [self.source] * bool(self.missing)
-        wrong = sum(len(split.problems) for split in self.splits.values())
+        lines += [self.dataset.source] * bool(self.missing)
         if self.ready:
             return "\n".join([*lines, "ready"])
-        faults = [f"{wrong} wrong files"] * bool(wrong) + [f"{len(self.missing)} things missing"] * bool(self.missing)
+        wrong, gaps = sum(len(split.problems) for split in self.splits.values()), len(self.missing)
+        faults = [f"{wrong} wrong file{'s' * (wrong > 1)}"] * bool(wrong)
+        faults += [f"{gaps} thing{'s' * (gaps > 1)} missing"] * bool(gaps)
         return "\n".join([*lines, f"not ready: {', '.join(faults)}"])
 
 
 def inspect(
-    name: str,
+    dataset: DataSet,
     folder: Path | None,
     only: Sequence[str] = (),
     processes: int | None = None,
@@ -80,106 +95,134 @@ def inspect(
     """Look at every file of a data set.
 
     Args:
-        name: as in `core.datasets.read`.
+        dataset: what it should be.
         folder: where it lies.
         only: the splits that are needed; none named: all that are published, or that a folder of one's own has.
         processes: how many look side by side; 0 does it in this one, None takes one for each core.
         quiet: no progress bar.
 
     Raises:
-        ValueError: if the data set can't be read at all because its name or the folder is wrong.
+        ValueError: if the data set is not there at all.
     """
-    about = datasets.ABOUT.get(name, About(name, "it is yours"))
-    report = Report(name, {}, about.source, [], [])
-    wanted = only or datasets.splits(name, folder)
+    report = Report(dataset)
+    wanted = only or dataset.splits(folder)
+    if not only and not dataset.counts:
+        wanted = (*wanted, *(split for split in ("train", "val") if split not in wanted))
     for split in wanted:
         try:
-            pairs = datasets.read(name, folder, split)
+            pairs = dataset.open(folder, split)
         except ValueError as error:
-            if name not in datasets.READERS and not name.startswith((datasets.HUB, datasets.STREAM)):
-                raise
-            if split in about.extra and not only:
+            if split in dataset.extra and not only:
                 report.notes.append(f"the split {split} can't be read, and is not needed for the others: {error}")
-            else:
+            elif f": {error}" not in "".join(report.missing):
                 report.missing.append(f"{split}: {error}")
             continue
         report.splits[split] = _look_at(split, pairs, processes, quiet)
-        report.missing += _against(about, split, report.splits[split])
-    if not wanted:
-        report.missing.append(f"{folder} has no split; expected train/images and train/labels in it")
-    report.notes += _remarks(name, report.splits, complete=not report.missing)
+        report.missing += _against(dataset, split, report.splits[split])
+    report.notes += _remarks(dataset, report.splits, complete=not report.missing)
     return report
 
 
 def _look_at(split: str, pairs: Pairs, processes: int | None, quiet: bool) -> Split:
     """Decode every image and its labels, and count."""
     found = Split(pairs, np.zeros(len(pairs.classes) + 1, dtype=np.int64))
-    rows, mapping = stored(pairs.rows), dict(pairs.mapping)
-    starts = range(0, len(rows), CHUNK)
+    mapping, count = dict(pairs.mapping), len(pairs)
+    starts = range(0, count, CHUNK)
 
-    def parts() -> Iterator[tuple[list[Any], dict[int, int], int]]:
+    def parts() -> Iterator[tuple[list[tuple[int, Pair]], dict[int, int], int, bool]]:
         for start in starts:
-            yield [(i, rows[i]) for i in range(start, min(start + CHUNK, len(rows)))], mapping, len(pairs.classes)
+            indices = range(start, min(start + CHUNK, count))
+            yield [(i, pairs.rows[i]) for i in indices], mapping, len(pairs.classes), pairs.labelled
 
-    with tqdm(desc=f"checking {split}", total=len(rows), unit="pair", disable=quiet or None) as bar:
-        for findings in in_processes(look, parts(), len(starts), processes):
-            for index, problem, size, wide, pixels in findings:
-                if problem:
-                    found.problems[index] = problem
-                    continue
-                found.sizes.add(size)
-                found.wide += wide
-                found.pixels += pixels
-            bar.update(len(findings))
+    chunks = in_processes(look, parts(), len(starts), processes)
+    findings = (finding for chunk in chunks for finding in chunk)
+    for finding in progress(findings, f"checking {split}", count, "pair", quiet):
+        if finding.problem is not None:
+            found.problems[finding.row] = finding.problem
+            continue
+        found.sizes.add(finding.size)
+        found.wide += finding.wide
+        found.deep += finding.deep
+        found.transparent += finding.transparent
+        found.pixels += finding.pixels
+    found.problems = dict(sorted(found.problems.items()))
     return found
 
 
-Finding = tuple[int, str, tuple[int, int], bool, np.ndarray]
-"""A row, what is wrong with it if anything, its width and height, whether its labels have 16 bits, its pixels."""
+class Finding(NamedTuple):
+    """What was found in a row: what is wrong, or its width and height, and the pixels of each class."""
+
+    row: int
+    problem: Problem | None
+    size: tuple[int, int]
+    pixels: np.ndarray
+    wide: bool = False
+    deep: bool = False
+    transparent: bool = False
 
 
-def look(rows: Sequence[tuple[int, Mapping[str, Any]]], mapping: Mapping[int, int], classes: int) -> list[Finding]:
-    """Look at some stored rows; what one process is handed."""
+def look(rows: Sequence[tuple[int, Pair]], mapping: Mapping[int, int], classes: int, labelled: bool) -> list[Finding]:
+    """Look at some rows; what one process is handed."""
     table = np.full(2**16, classes, dtype=np.int64)
     for value, label in mapping.items():
         table[value] = classes if label == IGNORE else label
-    return [_look(index, row, mapping, table, classes) for index, row in rows]
+    return [_look(index, row, mapping, table, classes, labelled) for index, row in rows]
 
 
-def _look(index: int, row: Mapping[str, Any], mapping: Mapping[int, int], table: np.ndarray, classes: int) -> Finding:
+def _look(
+    index: int, row: Pair, mapping: Mapping[int, int], table: np.ndarray, classes: int, labelled: bool
+) -> Finding:
     pixels = np.zeros(classes + 1, dtype=np.int64)
     try:
-        size, values = examine(row, title(row, index), mapping, whole=True)
+        seen, values = examine(row, mapping, labelled, whole=True)
+    except WrongValuesError as error:
+        return Finding(index, Problem(str(error), tuple(error.values)), (0, 0), pixels)
     except ValueError as error:
-        return index, str(error), (0, 0), False, pixels
+        return Finding(index, Problem(str(error)), (0, 0), pixels)
+    size = (seen.width, seen.height)
     if values is None:
-        return index, "", size, False, pixels
+        return Finding(index, None, size, pixels, False, seen.deep, seen.transparent)
     pixels += np.bincount(table.take(values.astype(np.int64)).ravel(), minlength=classes + 1)
-    return index, "", size, values.dtype.itemsize > 1, pixels
+    return Finding(index, None, size, pixels, values.dtype.itemsize > 1, seen.deep, seen.transparent)
 
 
-def _against(about: About, split: str, found: Split) -> list[str]:
-    """What differs from what is published."""
-    expected, count = about.counts.get(split, ()), len(found.pairs)
+def _against(dataset: DataSet, split: str, found: Split) -> list[str]:
+    """What differs from what is published, and what can't be trained on."""
+    expected, count = dataset.counts.get(split, ()), len(found.pairs)
     missing = []
     if expected and count not in expected:
         published = " or ".join(map(str, expected))
         missing.append(f"{split} has {count} images, {published} are published")
-    wrong = {size for size in found.sizes if about.size not in (None, size)}
+    wrong = {size for size in found.sizes if dataset.size not in (None, size)}
     if wrong:
         width, height = min(wrong)
-        missing.append(f"{split} has images of {width} x {height} pixels; those published have {about.size}")
+        missing.append(f"{split} has images of {width} x {height} pixels; those published have {dataset.size}")
+    seen = np.flatnonzero(found.pixels[:-1]).tolist()
+    judged = found.pixels.any() and not (split == TEST and dataset.server is not None)
+    if judged and (not seen or (len(seen) == 1 and (found.pixels[-1] or split == "train"))):
+        missing.append(f"{split}: {too_few_classes(seen)}")
     return missing
 
 
-def _remarks(name: str, splits: Mapping[str, Split], complete: bool) -> list[str]:
+def _remarks(dataset: DataSet, splits: Mapping[str, Split], complete: bool) -> list[str]:
     """What is no fault but worth knowing."""
     remarks = []
     wide = sum(split.wide for split in splits.values())
+    deep = sum(split.deep for split in splits.values())
+    transparent = sum(split.transparent for split in splits.values())
     if wide:
         remarks.append(
             f"{wide} label files have 16 bits, and are decoded as such at every epoch; "
-            f"`python -m core.datasets prepare {name} DIR` writes them with 8"
+            f"`python -m core.datasets prepare {dataset.name} DIR` writes them with 8"
+        )
+    if deep:
+        remarks.append(f"{deep} images have 16 bits, and are brought to 8: 0..65535 becomes 0..255")
+    if transparent:
+        remarks.append(f"{transparent} images have transparent pixels: the colours that are stored there count")
+    left_out = [file for split in splits.values() for file in split.pairs.left_out]
+    if left_out:
+        remarks.append(
+            f"{len(left_out)} files are no images by their names, and left out: {listed(map(str, left_out))}"
         )
     labelled = [split for split in splits.values() if split.pixels.sum()]
     if labelled and complete:
@@ -191,18 +234,31 @@ def _remarks(name: str, splits: Mapping[str, Split], complete: bool) -> list[str
     return remarks
 
 
-def _sentences(name: str, split: Split) -> Iterable[str]:
-    widths, heights = zip(*split.sizes, strict=True) if split.sizes else ((0,), (0,))
-    sizes = f"{min(widths)} x {min(heights)}"
-    if len(split.sizes) > 1:
-        sizes += f" to {max(widths)} x {max(heights)}"
-    labels = "" if "labels" in split.pairs.rows.column_names else ", without public labels"
-    yield f"{name}: {len(split.pairs)} images of {sizes} pixels{labels}"
-    for number, problem in enumerate(split.problems.values()):
-        if number == NAMED:
-            yield f"wrong: and {len(split.problems) - NAMED} more in {name}"
-            return
-        yield f"wrong: {problem}"
+def _sentences(name: str, split: Split, own_classes: bool) -> Iterable[str]:
+    labels = "" if split.pairs.labelled else ", without public labels"
+    yield f"{name}: {len(split.pairs)} images{_sizes(split.sizes)}{labels}"
+    problems = list(split.problems.values())
+    beyond = [problem for problem in problems if problem.values and max(problem.values) < IGNORE]
+    if own_classes and beyond:
+        needed = 1 + max(value for problem in beyond for value in problem.values)
+        many = f"{len(beyond)} files hold" if len(beyond) > 1 else "a file holds"
+        yield (
+            f"wrong: the list of classes has {len(split.pairs.classes)} names, the labels need {needed}: {many} such "
+            f"values, the first: {beyond[0].sentence}"
+        )
+        problems = [problem for problem in problems if problem not in beyond]
+    for problem in problems[:NAMED]:
+        yield f"wrong: {problem.sentence}"
+    if len(problems) > NAMED:
+        yield f"wrong: and {len(problems) - NAMED} more in {name}"
+
+
+def _sizes(sizes: set[tuple[int, int]]) -> str:
+    if not sizes:
+        return ", none of them right"
+    widths, heights = zip(*sizes, strict=True)
+    smallest = f" of {min(widths)} x {min(heights)}"
+    return f"{smallest} to {max(widths)} x {max(heights)} pixels" if len(sizes) > 1 else f"{smallest} pixels"
 
 
 def _shares(splits: Mapping[str, Split]) -> list[str]:
@@ -226,20 +282,19 @@ def _share(pixels: np.ndarray, label: int) -> float:
 
 def sheet(report: Report) -> Image.Image | None:
     """A contact sheet of a few pairs from all splits with labels: image, labels, both; None if there are none."""
-    labelled = [split for split in report.splits.values() if "labels" in split.pairs.rows.column_names]
+    labelled = [split for split in report.splits.values() if split.pairs.labelled]
     rows = []
     for number, split in enumerate(labelled):
         share = SHOWN // len(labelled) + (number < SHOWN % len(labelled))
         good = [index for index in range(len(split.pairs)) if index not in split.problems]
         chosen = sorted({good[round(place)] for place in np.linspace(0, len(good) - 1, share)}) if good else []
         rows += [_shown(split.pairs, index) for index in chosen]
-    return contact_sheet(rows, ("image", "labels", "both"), labelled[0].pairs.classes) if rows else None
+    return contact_sheet(rows, ("image", "labels", "both"), labelled[0].pairs.classes, ignored=True) if rows else None
 
 
 def _shown(pairs: Pairs, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     row = pairs.rows[index]
-    image, values = row["image"].convert("RGB"), np.asarray(row["labels"])
-    labels = Image.fromarray(pairs.lookup().take(values.astype(np.int64)))
+    image, labels = open_rgb(row.image), Image.fromarray(pairs.lookup().take(labels_of(row).astype(np.int64)))
     factor = min(1.0, SIDE / max(image.size))
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     small, kept = np.asarray(image.resize(size)), np.asarray(labels.resize(size, Image.Resampling.NEAREST))

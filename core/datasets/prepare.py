@@ -3,7 +3,8 @@
 A reader that can't use the files of a data set as they are has a plan: which label image comes from what. `prepare`
 follows it in parallel processes and leaves
 
-    prepared.json       what this is, and for each split the pairs of an image and a label file, relative to this folder
+    prepared.json       what this is; for each split the pairs of an image and a label file, relative to this folder;
+                        size and time of change of every file that labels were made from
     labels/NAME.png     the values that the data set itself gives its classes
 
 The images stay where they are. Every file appears under its name only when it is whole, and the manifest says
@@ -17,18 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from core.datasets.processes import in_processes
-from core.datasets.samples import from_files
+from core.datasets.progress import progress
+from core.datasets.samples import Pair, from_files
 from core.files import write_json, written_aside
+from core.images.reading import header
 
 MANIFEST = "prepared.json"
-VERSION = 1
-"""Counts up when labels are made in another way: what an older version made is then made anew."""
+VERSION = 2
+"""Counts up when labels are made in another way: what an older version made is then made again."""
 
 CHUNK = 16
 """Label images that a process is handed at once."""
@@ -67,14 +68,16 @@ def folder_for(home: Path, name: str) -> Path:
 
 
 def manifest(place: Path) -> dict[str, Any]:
-    """What `prepare` wrote about its results: name, version, finished, splits.
+    """What `prepare` wrote about its results: name, version, finished, splits, sources.
 
     Raises:
         ValueError: if there is no manifest or it is damaged.
     """
     try:
         found = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("name", "version", "finished", "splits")}
+        return {key: found[key] for key in ("name", "version", "finished", "splits")} | {
+            "sources": found.get("sources", {})
+        }
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{place / MANIFEST} is damaged or missing ({error!r}); remove the folder and prepare it again"
@@ -102,7 +105,7 @@ def prepared(folder: Path, name: str) -> Path | None:
     return None
 
 
-def prepared_rows(place: Path, split: str) -> datasets.Dataset:
+def prepared_rows(place: Path, split: str) -> list[Pair]:
     """The pairs of a split of what `prepared` found.
 
     Raises:
@@ -146,15 +149,19 @@ def prepare(plan: Plan, to: Path | None = None, processes: int | None = None, qu
         raise ValueError(f"{place} holds labels prepared from {before['name']!r}; pass another folder with --to")
     made = place / "labels"
     made.mkdir(parents=True, exist_ok=True)
-    if before is not None and before["version"] != VERSION:
-        for old in made.glob("*.png"):
-            old.unlink()
-    _write_manifest(place, plan.name, {}, finished=False)
+    tasks = _tasks(plan)
+    sources = _states(place, tasks)
+    known = before["sources"] if before is not None and before["version"] == VERSION else {}
+    for _, labels in tasks:
+        source = os.path.relpath(labels.source, place)
+        if known.get(source) != sources[source]:
+            _target(made, labels).unlink(missing_ok=True)
+    _write_manifest(place, plan.name, {}, sources, finished=False)
 
-    work = [task for task in _tasks(plan) if not _up_to_date(_target(made, task[1]), task[1].source)]
+    work = [task for task in tasks if not _target(made, task[1]).is_file()]
     left_out, problems = set(), []
     results = _results(work, made, processes)
-    for stem, kept, problem in tqdm(results, "preparing labels", len(work), unit="file", disable=quiet or None):
+    for stem, kept, problem in progress(results, "preparing labels", len(work), "file", quiet):
         if problem:
             problems.append(problem)
         elif not kept:
@@ -163,12 +170,15 @@ def prepare(plan: Plan, to: Path | None = None, processes: int | None = None, qu
         with written_aside(place / file.name) as aside:
             aside.write_bytes(file.read_bytes())
     splits = {split: _paths(place, pairs, left_out) for split, pairs in plan.splits.items()}
-    _write_manifest(place, plan.name, splits, finished=not problems)
+    _write_manifest(place, plan.name, splits, sources, finished=not problems)
     return sorted(problems)
 
 
-def _write_manifest(place: Path, name: str, splits: Mapping[str, list[list[str]]], finished: bool) -> None:
-    write_json(place / MANIFEST, {"name": name, "version": VERSION, "finished": finished, "splits": splits})
+def _write_manifest(
+    place: Path, name: str, splits: Mapping[str, list[list[str]]], sources: Mapping[str, list[int]], finished: bool
+) -> None:
+    written = {"name": name, "version": VERSION, "finished": finished, "splits": splits, "sources": sources}
+    write_json(place / MANIFEST, written)
 
 
 def _paths(place: Path, pairs: Sequence[tuple[Path, Path | Decoding]], left_out: set[str]) -> list[list[str]]:
@@ -195,9 +205,17 @@ def _target(made: Path, labels: Decoding) -> Path:
     return made / f"{labels.stem}.png"
 
 
-def _up_to_date(target: Path, source: Path) -> bool:
-    """Whether the label image is there and no older than what it was made from."""
-    return target.is_file() and source.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+def _states(place: Path, tasks: Sequence[tuple[Path, Decoding]]) -> dict[str, list[int]]:
+    """Size and time of change of every file that labels are made from; a file put in its place has others, also older.
+
+    A file that is missing has none, and its labels are not made.
+    """
+    files = {labels.source for _, labels in tasks}
+    states = {file: file.stat() if file.is_file() else None for file in files}
+    return {
+        os.path.relpath(file, place): [state.st_size, state.st_mtime_ns] if state else []
+        for file, state in states.items()
+    }
 
 
 Result = tuple[str, bool, str]
@@ -225,8 +243,7 @@ def _make(image: Path, labels: Decoding, made: Path) -> Result:
         if values is None:
             target.unlink(missing_ok=True)
             return labels.stem, False, ""
-        with Image.open(image) as opened:
-            width, height = opened.size
+        width, height, *_ = header(image)
         if values.shape != (height, width):
             raise ValueError(
                 f"its labels are {' x '.join(map(str, values.shape[::-1]))} pixels but {image} is {width} x {height}"

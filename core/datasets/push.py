@@ -9,10 +9,11 @@ import datasets
 import numpy as np
 from huggingface_hub import HfApi
 from PIL import Image
-from tqdm import tqdm
 
-from core.datasets.samples import Pairs, examine, stored, title
+from core.datasets.progress import progress
+from core.datasets.samples import Pairs, examine
 from core.images.classes import Classes
+from core.images.reading import Embedded
 
 PIECE = 256 * 2**20
 """Bytes of images after which a file ends; a row of a stream waits for no more than that."""
@@ -55,7 +56,7 @@ def _classes(splits: Mapping[str, Pairs]) -> Classes:
     if any(classes != first for classes in others):
         raise ValueError(f"the splits {', '.join(splits)} have different classes; write them one by one")
     for split, pairs in splits.items():
-        if "labels" not in pairs.rows.column_names:
+        if not pairs.labelled:
             raise ValueError(f"the labels of the split {split} are not public; leave it out")
     return first
 
@@ -66,19 +67,18 @@ def _named(classes: Classes) -> Iterator[tuple[str, tuple[int, int, int]]]:
 
 def _pieces(pairs: Pairs, quiet: bool, what: str) -> Iterator[datasets.Dataset]:
     """The rows of a split in pieces that fit in memory."""
-    rows, table = stored(pairs.rows), pairs.lookup()
+    table = pairs.lookup()
     waiting: list[dict[str, Any]] = []
     size = 0
-    for index in tqdm(range(len(rows)), what, unit="pair", disable=quiet or None, leave=False):
-        row = rows[index]
-        named = title(row, index)
-        _, values = examine(row, named, pairs.mapping)
-        image = row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes()
+    for index in progress(range(len(pairs)), what, len(pairs), "pair", quiet):
+        row = pairs.rows[index]
+        _, values = examine(row, pairs.mapping)
+        image = row.image.content if isinstance(row.image, Embedded) else row.image.read_bytes()
         buffer = BytesIO()
         Image.fromarray(table.take(np.asarray(values, dtype=np.int64))).save(buffer, format="PNG")
-        stem = Path(row["image"]["path"] or f"{index:06d}").name
-        labels = {"bytes": buffer.getvalue(), "path": f"{Path(stem).stem}.png"}
-        waiting.append({"image": {"bytes": image, "path": stem}, "labels": labels})
+        name = Path(str(row.image)).name if Path(str(row.image)).suffix else f"{index:06d}"
+        labels = {"bytes": buffer.getvalue(), "path": f"{Path(name).stem}.png"}
+        waiting.append({"image": {"bytes": image, "path": name}, "labels": labels})
         size += len(image) + len(labels["bytes"])
         if size >= PIECE:
             yield _table(waiting)

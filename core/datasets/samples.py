@@ -1,32 +1,39 @@
 """Pairs of an image and its labels: what every reader gives, and the check that they can be trained on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import datasets
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
+from core.datasets.progress import progress
 from core.images.classes import IGNORE, Classes
+from core.images.reading import Header, Source, header, missing, read_image, read_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Where an image and its labels are stored; None where there are no labels."""
+
+    image: Source
+    labels: Source | None = None
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A data set that can be trained on.
+    """A split that can be trained on.
 
-    `rows` is a Hugging Face `datasets.Dataset` with columns `image` and `labels`, both decoded when they are looked
-    at; without `labels` where these are not public, as in some test sets. `mapping` takes a value found in a label file
-    to a class, or to 255 = ignored; any other value is an error.
+    `rows` is a list, or reads a table row by row. Without public labels, as in some test sets, `labelled` is False.
+    `mapping` takes a value found in a label file to a class, or to 255 = ignored; any other value is an error.
+    `left_out` are files that lie among the images or labels and are none.
     """
 
-    rows: datasets.Dataset
+    rows: Sequence[Pair]
     classes: Classes
     mapping: Mapping[int, int]
+    labelled: bool = True
+    left_out: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,38 +46,37 @@ class Pairs:
         return table
 
 
+class WrongValuesError(ValueError):
+    """Labels hold values that are no class."""
+
+    def __init__(self, sentence: str, values: list[int]) -> None:
+        super().__init__(sentence, values)
+        self.values = values
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def plain_mapping(classes: Classes) -> dict[int, int]:
     """Labels that are already what is trained on: each class is itself and 255 is ignored."""
     return {**{label: label for label in range(len(classes))}, IGNORE: IGNORE}
 
 
-def from_files(images: Iterable[Path], labels: Iterable[Path] | None) -> datasets.Dataset:
-    """A table of image and label files, decoded lazily; labels keep their indices, also in palette files.
-
-    With None the labels are not public, and there is no such column.
+def from_files(images: Iterable[Path], labels: Iterable[Path] | None) -> list[Pair]:
+    """Pair image files with label files; with None the labels are not public.
 
     Raises:
         ValueError: naming the first file that is missing.
     """
-    columns = {"image": [str(path) for path in images]}
-    if labels is not None:
-        columns["labels"] = [str(path) for path in labels]
-    for name, paths in columns.items():
-        for path in paths:
-            if not Path(path).is_file():
-                raise ValueError(f"there is no {name} file {path}; every image needs its labels under the same name")
-    features = datasets.Features({name: datasets.Image() for name in columns})
-    return datasets.Dataset.from_dict(columns, features=features)
-
-
-def stored(rows: datasets.Dataset) -> datasets.Dataset:
-    """The rows with each image as it is stored, {"path", "bytes"}, instead of decoded."""
-    for name in rows.column_names:
-        rows = rows.cast_column(name, datasets.Image(decode=False))
+    rows = [Pair(image) for image in images] if labels is None else list(map(Pair, images, labels))
+    for row in rows:
+        for kind, file in (("image", row.image), ("labels", row.labels)):
+            if isinstance(file, Path) and not file.is_file():
+                raise ValueError(f"{missing(file, kind)}; every image needs its labels under the same name")
     return rows
 
 
-def refuse_wrong_labels(pairs: Pairs, part: range | None = None, quiet: bool = False) -> None:
+def refuse_wrong_labels(pairs: Pairs, part: range | None = None, quiet: bool = False) -> np.ndarray:
     """Look at every label file before anything is trained: sizes, kinds and values.
 
     Args:
@@ -78,89 +84,122 @@ def refuse_wrong_labels(pairs: Pairs, part: range | None = None, quiet: bool = F
         part: the rows to look at; None looks at all of them.
         quiet: no progress bar.
 
+    Returns:
+        which classes occur, as bool k.
+
     Raises:
         ValueError: naming the file, what is wrong with it, and what is allowed.
     """
-    rows = stored(pairs.rows)
 
-    def look(index: int) -> None:
-        row = rows[index]
-        examine(row, title(row, index), pairs.mapping)
+    table = pairs.lookup()
 
-    indices = part if part is not None else range(len(rows))
+    def look(index: int) -> np.ndarray:
+        _, values = examine(pairs.rows[index], pairs.mapping, pairs.labelled)
+        counts = np.bincount(table.take(_values_of(values)), minlength=IGNORE + 1)
+        return counts[: len(pairs.classes)] > 0
+
+    indices = part if part is not None else range(len(pairs))
     with ThreadPoolExecutor() as pool:
-        results = pool.map(look, indices)
-        for _ in tqdm(results, "checking labels", len(indices), unit="file", disable=quiet or None, leave=False):
-            pass
+        found = progress(pool.map(look, indices), "checking labels", len(indices), "file", quiet)
+        return np.any([np.zeros(len(pairs.classes), dtype=bool), *found], axis=0)
 
 
-def title(row: Mapping[str, Any], index: int) -> str:
-    """What a row is called: its label file, or its number."""
-    return row.get("labels", row["image"])["path"] or f"row {index}"
+def refuse_too_few_classes(split: str, seen: np.ndarray, least: int) -> None:
+    """Refuse a split in which fewer than `least` classes occur, of which `seen` is the mark; 255 is none.
+
+    Raises:
+        ValueError: with what the labels probably mean.
+    """
+    if seen.sum() < least:
+        raise ValueError(f"{split}: {too_few_classes(np.flatnonzero(seen).tolist())}")
+
+
+def too_few_classes(seen: list[int]) -> str:
+    """What is wrong with labels that hold one class or none, in a sentence."""
+    what = f"the class {seen[0]}" if seen else "no class at all"
+    return (
+        f"the labels hold {what} besides {IGNORE}, which is ignored here; if they are masks of 0 and {IGNORE}, write "
+        "the value 1 where they are white, and name two classes"
+    )
+
+
+def _values_of(values: np.ndarray | None) -> np.ndarray:
+    """The values that occur in labels of 0 to 65535."""
+    if values is None:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.bincount(values.ravel()))
 
 
 def examine(
-    row: Mapping[str, Any], named: str, mapping: Mapping[int, int], whole: bool = False
-) -> tuple[tuple[int, int], np.ndarray | None]:
-    """Look at a stored row.
+    row: Pair, mapping: Mapping[int, int], labelled: bool = True, whole: bool = False
+) -> tuple[Header, np.ndarray | None]:
+    """Look at a row.
 
     Args:
-        row: the image, and the labels if they are public, as `stored` gives them.
-        named: what errors call it.
+        row: the image, and the labels if they are public.
         mapping: the allowed values.
-        whole: decode the image too, not its size only.
+        labelled: whether there must be labels.
+        whole: decode the image too, not its header only.
 
     Returns:
-        width and height, and the values of the labels, h w.
+        what the image is, with its width and height as shown, and the values of the labels, h w.
 
     Raises:
         ValueError: naming the file, what is wrong with it, and what is allowed.
     """
-    with _open(row["image"], named) as opened:
-        size = opened.size
-        if whole:
-            _decoded(opened, row["image"]["path"] or f"the image of {named}")
-    if "labels" not in row:
-        return size, None
-    with _open(row["labels"], named) as opened:
-        values = _decoded(opened, named)
-    if values.ndim != 2:
+    seen = header(row.image)
+    if whole:
+        height, width, _ = read_image(row.image).shape
+        seen = seen._replace(width=width, height=height)
+    if not labelled:
+        return seen, None
+    values = labels_of(row)
+    refuse_other_size(row, (seen.height, seen.width), values)
+    refuse_other_values(row, values, mapping)
+    return seen, values
+
+
+def labels_of(row: Pair) -> np.ndarray:
+    """The values of the labels of a row, h w.
+
+    Raises:
+        ValueError: if there are none, or they can't be read.
+    """
+    if row.labels is None:
+        raise ValueError(f"{row.image} has no labels; add them or remove the image")
+    return read_labels(row.labels)
+
+
+def refuse_other_size(row: Pair, size: tuple[int, int], labels: np.ndarray) -> None:
+    """Refuse labels that are not as high and wide as their image, both as shown.
+
+    Raises:
+        ValueError: with both sizes.
+    """
+    if labels.shape != size:
+        turned = "; one of the two is turned by its EXIF orientation, and both must be as shown"
         raise ValueError(
-            f"{named} has {values.shape[2:]} channels; labels are one class index per pixel, as 8-bit or 16-bit grey "
-            "or palette images: convert colours to indices first"
+            f"{row.labels} is {labels.shape[1]} x {labels.shape[0]} pixels but its image {row.image} is {size[1]} x "
+            f"{size[0]}; labels need the size of their image{turned if labels.shape == size[::-1] else ''}"
         )
-    if values.shape != size[::-1]:
-        raise ValueError(
-            f"{named} is {values.shape[1]} x {values.shape[0]} pixels but its image is {size[0]} x {size[1]}; "
-            "labels need the size of their image"
-        )
+
+
+def refuse_other_values(row: Pair, values: np.ndarray, mapping: Mapping[int, int]) -> None:
+    """Refuse values that the mapping does not have.
+
+    Raises:
+        WrongValuesError: with the values, and those that are allowed.
+    """
     if values.dtype.kind not in "ub" and (values.min() < 0 or values.max() >= 2**16):
-        raise ValueError(f"{named} holds values from {values.min()} to {values.max()}; labels are 0 to 65535")
-    found = np.flatnonzero(np.bincount(values.ravel())) if values.dtype.kind == "u" else np.unique(values)
-    wrong = sorted(set(found.tolist()) - mapping.keys())
+        raise ValueError(f"{row.labels} holds values from {values.min()} to {values.max()}; labels are 0 to 65535")
+    wrong = sorted(set(_values_of(values).tolist()) - mapping.keys())
     if wrong:
         allowed = _ranges(np.array(sorted(mapping)))
-        raise ValueError(
-            f"{named} holds the value {', '.join(map(str, wrong[:8]))}; allowed are {allowed} ({IGNORE} = ignored): "
-            "correct the file or the class list"
+        raise WrongValuesError(
+            f"{row.labels} holds the value {', '.join(map(str, wrong[:8]))}; allowed are {allowed} ({IGNORE} = "
+            "ignored): correct the file or the class list",
+            wrong,
         )
-    return size, values
-
-
-def _open(file: Mapping[str, Any], named: str) -> Image.Image:
-    try:
-        return Image.open(BytesIO(file["bytes"]) if file["bytes"] else file["path"])
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(
-            f"{file['path'] or named} can't be read as an image ({error}); replace or remove it"
-        ) from error
-
-
-def _decoded(opened: Image.Image, named: str) -> np.ndarray:
-    try:
-        return np.asarray(opened)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{named} is damaged ({error}); fetch it again") from error
 
 
 def _ranges(values: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """What the official servers take: predictions as files, and the check of a folder before it is uploaded.
 
 evaluate.py RECIPE --submit DIR                             writes the files of the recipe's test split, and checks them
-python -m core.datasets.servers NAME DIR --data DATA [SPLIT]      checks a folder alone
+python -m core.datasets submission NAME DIR --data DATA     checks a folder alone
 
 | data set   | files in DIR                                                  | pixels                                  |
 |------------|---------------------------------------------------------------|-----------------------------------------|
@@ -15,79 +15,25 @@ development kit of VOC 2012 (comp6 is the competition for networks that saw othe
 alone); the README of github.com/CSAILVision/sceneparsing.
 """
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from core import datasets
 from core.datasets import Pairs
-from core.datasets.samples import stored
-from core.datasets.sets import ade20k, cityscapes, voc2012
-from core.errors import door, require
-
-TEST = "test"
-"""The split whose labels only the servers have."""
+from core.datasets.dataset import TEST, Server
+from core.datasets.progress import progress
+from core.errors import require
+from core.images.classes import Colour
 
 SHOWN = 5
 """How many wrong files an error names."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """What an evaluation server takes: one PNG for each image.
-
-    Attributes:
-        home: its address.
-        values: the value that is written for each label.
-        folder: where in a submission the files lie, with `{split}`.
-        cut: the end of an image's name (without .jpg or .png) that its file does without.
-        ending: what stands there instead.
-        palette: whether the files carry the colours of VOC.
-        pack: the command that makes the archive to upload.
-    """
-
-    home: str
-    values: tuple[int, ...]
-    folder: str = "."
-    cut: str = ""
-    ending: str = ""
-    palette: bool = False
-    pack: str = "zip -r ../submission.zip ."
-
-    def file(self, image: Path, split: str) -> Path:
-        """The file for an image, relative to the submission."""
-        return Path(self.folder.format(split=split)) / f"{image.stem.removesuffix(self.cut)}{self.ending}.png"
-
-
-SERVERS = {
-    "cityscapes": Server(
-        "cityscapes-dataset.com/submit",
-        tuple(identity for _, identity, _ in cityscapes.PUBLISHED),
-        cut="_leftImg8bit",
-        ending="_labelIds",
-    ),
-    "voc2012": Server(
-        "host.robots.ox.ac.uk:8080",
-        tuple(range(len(voc2012.CLASSES))),
-        folder="results/VOC2012/Segmentation/comp6_{split}_cls",
-        palette=True,
-        pack="tar -czf ../results.tgz results",
-    ),
-    "ade20k": Server("sceneparsing.csail.mit.edu", tuple(range(1, len(ade20k.CLASSES) + 1))),
-}
-"""The data sets that have a server, by name."""
-
-PALETTE = [part for colour in voc2012.palette(256) for part in colour]
 
 
 @dataclass(frozen=True)
@@ -104,7 +50,7 @@ class Submission:
         values = np.array(self.server.values, dtype=np.uint8)[prediction.cpu().numpy()]
         picture = Image.fromarray(values)
         if self.server.palette:
-            picture.putpalette(PALETTE)
+            picture.putpalette(_flat(self.server.palette))
         path = self.folder / self.files[index]
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
@@ -122,13 +68,13 @@ class Submission:
         known = [(path, image) for path, image in zip(self.files, self.images, strict=True) if path in present]
         with ThreadPoolExecutor() as pool:
             found = pool.map(lambda pair: self._problem(*pair), known)
-            bar = tqdm(found, "checking the submission", len(known), unit="file", disable=quiet or None, leave=False)
+            bar = progress(found, "checking the submission", len(known), "file", quiet)
             wrong += [problem for problem in bar if problem]
         if wrong:
             more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
             raise ValueError(
                 f"{self.folder} would be refused by {self.server.home}: {'; '.join(wrong[:SHOWN])}{more}. "
-                "Write it anew into an empty folder with evaluate.py --submit"
+                "Write it again into an empty folder with evaluate.py --submit"
             )
 
     def _problem(self, path: Path, image: Path) -> str:
@@ -147,9 +93,13 @@ class Submission:
         if others.size:
             return f"{path} holds the value {', '.join(map(str, others[:SHOWN]))}, which is no class"
         used = 3 * (int(values.max()) + 1)
-        if self.server.palette and (opened.getpalette() or [])[:used] != PALETTE[:used]:
+        if self.server.palette and (opened.getpalette() or [])[:used] != _flat(self.server.palette)[:used]:
             return f"{path} has other colours than the palette of VOC"
         return ""
+
+
+def _flat(palette: tuple[Colour, ...]) -> list[int]:
+    return [part for colour in palette for part in colour]
 
 
 def server_of(name: str) -> Server:
@@ -158,16 +108,16 @@ def server_of(name: str) -> Server:
     Raises:
         ValueError: if it has none.
     """
-    require(
-        name in SERVERS,
-        f"no server takes predictions of {name!r}; there is one for {', '.join(SERVERS)}: leave out --submit",
-    )
-    return SERVERS[name]
+    server = datasets.find(name).server
+    if server is None:
+        known = ", ".join(dataset.name for dataset in datasets.DATASETS if dataset.server is not None)
+        raise ValueError(f"no server takes predictions of {name!r}; there is one for {known}: leave out --submit")
+    return server
 
 
 def without_labels(name: str, split: str, pairs: Pairs) -> bool:
-    """Whether only a server knows the labels of a split; Cityscapes has files there, but all of them are ignored."""
-    return "labels" not in pairs.rows.column_names or (name in SERVERS and split == TEST)
+    """Return True if only a server knows the labels of a split; Cityscapes' files there are ignored everywhere."""
+    return not pairs.labelled or (split == TEST and datasets.find(name).server is not None)
 
 
 def plan(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
@@ -183,11 +133,12 @@ def plan(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
         ValueError: if no server takes it, images are missing, or the data set does not lie in files of its own names.
     """
     server = server_of(name)
-    counts = datasets.ABOUT[name].counts.get(split, ())
+    dataset = datasets.find(name)
+    counts = dataset.counts.get(split, ())
     require(
         split != TEST or len(pairs) in counts,
         f"{server.home} wants {' or '.join(map(str, counts))} predictions, but there are {len(pairs)} images; complete "
-        f"the data set: {datasets.ABOUT[name].source}",
+        f"the data set: {dataset.source}",
     )
     images = tuple(_paths(pairs))
     files = tuple(server.file(image, split) for image in images)
@@ -196,10 +147,10 @@ def plan(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
 
 
 def _paths(pairs: Pairs) -> Iterator[Path]:
-    for row in stored(pairs.rows.select_columns(["image"])):
-        path = row["image"]["path"]
-        require(path is not None, "the names of a submission are those of the image files, but the images have none")
-        yield Path(path)
+    for row in pairs.rows:
+        if not isinstance(row.image, Path):
+            raise ValueError("the names of a submission are those of the image files, but the images have none")
+        yield row.image
 
 
 def refuse_used(folder: Path) -> None:
@@ -214,27 +165,6 @@ def refuse_used(folder: Path) -> None:
     )
 
 
-@dataclass(frozen=True)
-class CheckOptions:
-    """Check a folder before it is uploaded to an evaluation server."""
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="cityscapes, voc2012 or ade20k")]
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the submission")]
-    data: Annotated[Path, tyro.conf.arg(help="folder of the data set: names and sizes are those of its images")]
-    split: Annotated[str, tyro.conf.Positional] = TEST
-
-
-def main(arguments: list[str]) -> None:
-    """Check what the command line names, and say that it is ready or what is wrong."""
-    options = tyro.cli(CheckOptions, prog="python -m core.datasets.servers", args=arguments)
-    with door():
-        server_of(options.name)
-        pairs = datasets.read(options.name, options.data, options.split)
-        submission = plan(options.name, options.split, pairs, options.folder)
-        submission.check()
-        sys.stdout.write(f"{ready(submission)}\n")
-
-
 def ready(submission: Submission) -> str:
     """What to do with a submission that is right."""
     server = submission.server
@@ -242,7 +172,3 @@ def ready(submission: Submission) -> str:
         f"ready: {submission.folder} holds {len(submission.files)} predictions; pack them by "
         f"`cd {submission.folder} && {server.pack}` and upload the archive to {server.home}"
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -15,7 +15,8 @@ class Classes:
     """The classes of a data set, in the order of their labels 0, 1, 2, ...
 
     Raises:
-        ValueError: if there are no classes, more than 255, repeated names, or not one colour for each name.
+        ValueError: if there are no classes, more than 255, repeated names, not one colour for each name, or a
+            colour that is not 0 to 255.
     """
 
     names: tuple[str, ...]
@@ -33,6 +34,9 @@ class Classes:
             )
         if len(self.palette) != len(self.names):
             raise ValueError(f"{len(self.names)} classes need as many colours, got {len(self.palette)}")
+        strange = [colour for colour in self.palette if not all(0 <= part <= 255 for part in colour)]
+        if strange:
+            raise ValueError(f"red, green and blue of a colour are 0 to 255, got {strange[0]}")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from core import errors, files, machine
@@ -20,6 +20,7 @@ from core.errors import require, unknown
 from core.images import pictures
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation, to_tensor
+from core.images.reading import open_rgb, upright_rgb
 from core.networks import backbones, fingerprint, repository, weights
 from core.networks.backbones import Backbone, Features
 from core.networks.inference import infer, memory
@@ -144,12 +145,12 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """Segment one picture, of any size and aspect.
 
         Args:
-            image: a PIL image, a path, or an 8-bit RGB tensor. A photograph is turned as its camera says.
+            image: a PIL image, a path, or an 8-bit RGB tensor. Pictures are read by the rules of
+                `core.images.reading`: a photograph is turned as its camera says, 16 bits become 8.
             protocol: how to test it; None takes the checkpoint's own, or the whole image at once.
 
         Raises:
-            ValueError: if a tensor is not 8-bit RGB.
-            OSError: if a file can't be read as an image.
+            ValueError: if a tensor is not 8-bit RGB, or a file can't be read as an image.
         """
         pixels = _pixels(image)
         about = self.about
@@ -337,6 +338,5 @@ def _pixels(image: Image.Image | str | Path | Tensor) -> UInt8[Tensor, "3 h w"]:
             )
         return image.cpu()
     if isinstance(image, Image.Image):
-        return to_tensor(ImageOps.exif_transpose(image))
-    with Image.open(image) as opened:
-        return to_tensor(ImageOps.exif_transpose(opened))
+        return to_tensor(upright_rgb(image))
+    return to_tensor(open_rgb(Path(image)))

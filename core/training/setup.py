@@ -1,11 +1,12 @@
 """Everything that can go wrong before the first step of a training run does so here, and nothing is written yet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, cast
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
@@ -86,9 +87,7 @@ def set_up(
         state = None if run.restart else resumable(folder, decides, around, run.resume_anyway)
         _refuse_other_folders(accelerator, state)
         network, changed = _network(recipe, run, published, build, accelerator, state)
-        for pairs in {id(pairs): pairs for pairs in splits}.values():
-            part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
-            datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
+        _refuse_unusable(recipe, splits, accelerator)
         if recipe.optimisation.class_weights == "median":
             weights = median_frequency(splits[0], network.normalisation).to(accelerator.device)
             loss = cast(Loss, partial(cast(Any, loss), class_weights=weights))
@@ -157,6 +156,16 @@ def _network(
         return network, {name: (old, new) for name, (old, new) in state["changed"].items()}
     with accelerator.main_process_first():
         return network, differences(published, recipe) | _begin(network, recipe, run, accelerator)
+
+
+def _refuse_unusable(recipe: Recipe[Any], splits: Sequence[Pairs], accelerator: Accelerator) -> None:
+    """Refuse labels that are wrong, and splits with too few classes to train or to test on."""
+    data = recipe.data
+    for split, pairs in dict(zip((data.test, data.validation, data.train), reversed(splits), strict=True)).items():
+        part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
+        seen = datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
+        seen = accelerator.reduce(torch.from_numpy(seen).long().to(accelerator.device)).cpu().numpy() > 0
+        datasets.refuse_too_few_classes(split, seen, least=2 if split == data.train else 1)
 
 
 def _refuse_other_folders(accelerator: Accelerator, state: dict[str, Any] | None) -> None:

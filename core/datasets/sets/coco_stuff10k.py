@@ -10,7 +10,7 @@ Caesar, Uijlings and Ferrari, CVPR 2018. The layout as downloaded (cocostuff-10k
 The ids in S: 0 is unlabeled and ignored; 1 to 91 are things, of which 11 are in no annotation and have no class; 92 to
 182 are stuff. So there are 171 classes, in the order of the ids. Ids without a class are refused, and so is 255: they
 are the marks of files that count otherwise, such as the pixel maps of the 164,000 images of COCO-Stuff (id - 1, with
-255 for unlabeled; their annotations differ too) or labels numbered anew from 1 to 171.
+255 for unlabeled; their annotations differ too) or labels renumbered from 1 to 171.
 
 The names are those of labels.txt of github.com/nightrome/cocostuff. The colours are ours.
 """
@@ -19,25 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence
 from core.datasets.prepare import Decoding, Plan, command, prepared, prepared_rows
 from core.datasets.samples import Pairs, from_files
+from core.datasets.sets.devkit import names_in
 from core.datasets.sets.matlab import read_field, small
-from core.datasets.sets.voc2012 import listed
 from core.images.classes import IGNORE, Classes
 
 SPLITS = ("train", "test")
 
-SOURCE = "COCO-Stuff 10k is to be had at github.com/nightrome/cocostuff10k (cocostuff-10k-v1.1.zip)"
-
-NAME = "coco_stuff10k"
-
-ABOUT = About(
-    "photographs, 80 things and 91 kinds of stuff, 171 classes",
-    SOURCE,
-    {"train": (9000,), "test": (1000,)},
-    prepare="the annotations (.mat)",
-)
+SOURCE = "download COCO-Stuff 10k from github.com/nightrome/cocostuff10k (cocostuff-10k-v1.1.zip)"
 
 UNLABELED = 0
 
@@ -82,16 +73,16 @@ def read(folder: Path, split: str) -> Pairs:
     """
     if split not in SPLITS:
         raise ValueError(f"COCO-Stuff 10k has the splits {', '.join(SPLITS)}, got {split!r}")
-    ready = prepared(folder, NAME)
+    ready = prepared(folder, DATASET.name)
     if ready is not None:
         return Pairs(prepared_rows(ready, split), CLASSES, FROM_IDS)
-    names = listed(folder / "imageLists" / f"{split}.txt", SOURCE)
+    names = names_in(folder / "imageLists" / f"{split}.txt", SOURCE)
     labels = [folder / "annotations" / f"{name}.png" for name in names]
     raw = [path for path in labels if not path.is_file() and path.with_suffix(".mat").is_file()]
     if raw:
         raise ValueError(
             f"{len(raw)} annotations of the split {split} are .mat files, {raw[0].with_suffix('.mat')} the first: "
-            f"{command(NAME, folder)}"
+            f"{command(DATASET.name, folder)}"
         )
     return Pairs(from_files([folder / "images" / f"{name}.jpg" for name in names], labels), CLASSES, FROM_IDS)
 
@@ -105,10 +96,10 @@ def plan(folder: Path) -> Plan:
     splits: dict[str, list[tuple[Path, Path | Decoding]]] = {}
     for split in SPLITS:
         splits[split] = []
-        for name in listed(folder / "imageLists" / f"{split}.txt", SOURCE):
+        for name in names_in(folder / "imageLists" / f"{split}.txt", SOURCE):
             file = folder / "annotations" / f"{name}.mat"
             splits[split].append((folder / "images" / f"{name}.jpg", Decoding(name, file, decode, file)))
-    return Plan(NAME, folder, splits)
+    return Plan(DATASET.name, folder, splits)
 
 
 def decode(file: Path) -> np.ndarray:
@@ -118,3 +109,20 @@ def decode(file: Path) -> np.ndarray:
         ValueError: if it is no such file.
     """
     return small(read_field(file, ("S",)))
+
+
+DATASET = DataSet(
+    "coco_stuff10k",
+    "photographs, 80 things and 91 kinds of stuff, 171 classes",
+    SOURCE,
+    read,
+    Licence(
+        "COCO-Stuff 10k",
+        "Annotations under CC BY 4.0; images under the terms of Flickr, each with its own licence.",
+        "https://github.com/nightrome/cocostuff10k",
+    ),
+    CLASSES,
+    {"train": (9000,), "test": (1000,)},
+    plan=plan,
+    to_prepare="the annotations (.mat)",
+)

@@ -11,7 +11,7 @@ github.com/zhanghang1989/PyTorch-Encoding keeps them. Where objects overlap, the
 has the pixel, as there; COCO does not say which is in front. Crowds count as their class, all other categories as
 background, and no pixel is ignored.
 
-The classes, names and colours are those of `core.datasets.voc2012`.
+The classes, names and colours are those of `core.datasets.sets.voc2012`.
 """
 
 import json
@@ -20,13 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence
 from core.datasets.prepare import Decoding, Plan, command, prepared, prepared_rows
 from core.datasets.samples import Pairs, plain_mapping
 from core.datasets.sets.regions import region
 from core.datasets.sets.voc2012 import CLASSES
-
-NAME = "coco_voc"
 
 SPLITS = ("train", "val")
 
@@ -41,18 +39,11 @@ COCO_NAMES = {
     "sofa": "couch",
     "tvmonitor": "tv",
 }
-"""VOC's classes that COCO calls otherwise."""
+"""VOC's classes that have another name in COCO."""
 
 SOURCE = (
-    "COCO 2017 is to be had at cocodataset.org (train2017.zip, val2017.zip and annotations_trainval2017.zip, whose "
+    "download COCO 2017 from cocodataset.org (train2017.zip, val2017.zip and annotations_trainval2017.zip, whose "
     "instances_train2017.json and instances_val2017.json are needed)"
-)
-
-ABOUT = About(
-    "photographs of COCO 2017 with the 21 classes of VOC, to begin with",
-    SOURCE,
-    {"train": (), "val": ()},
-    prepare="the polygons of the annotations (JSON)",
 )
 
 
@@ -64,11 +55,11 @@ def read(folder: Path, split: str) -> Pairs:
     """
     if split not in SPLITS:
         raise ValueError(f"COCO with VOC's classes has the splits {', '.join(SPLITS)}, got {split!r}")
-    ready = prepared(folder, NAME)
+    ready = prepared(folder, DATASET.name)
     if ready is not None:
         return Pairs(prepared_rows(ready, split), CLASSES, plain_mapping(CLASSES))
     _annotations(folder, split)
-    raise ValueError(f"the annotations of {folder} are polygons: {command(NAME, folder)}")
+    raise ValueError(f"the annotations of {folder} are polygons: {command(DATASET.name, folder)}")
 
 
 def plan(folder: Path) -> Plan:
@@ -77,7 +68,7 @@ def plan(folder: Path) -> Plan:
     Raises:
         ValueError: if images or annotations are missing or damaged.
     """
-    return Plan(NAME, folder, {split: _split(folder, split) for split in SPLITS})
+    return Plan(DATASET.name, folder, {split: _split(folder, split) for split in SPLITS})
 
 
 def _annotations(folder: Path, split: str) -> Path:
@@ -133,3 +124,20 @@ def decode(given: tuple[int, int, list[tuple[int, Any]]]) -> np.ndarray | None:
     for label, segmentation in regions:
         labels[region(segmentation, height, width) & (labels == 0)] = label
     return labels if np.count_nonzero(labels) > ENOUGH else None
+
+
+DATASET = DataSet(
+    "coco_voc",
+    "photographs of COCO 2017 with the 21 classes of VOC, to begin with",
+    SOURCE,
+    read,
+    Licence(
+        "COCO 2017 with the classes of VOC",
+        "Annotations under CC BY 4.0; images under the terms of Flickr, each with its own licence.",
+        "https://cocodataset.org/#termsofuse",
+    ),
+    CLASSES,
+    {"train": (), "val": ()},
+    plan=plan,
+    to_prepare="the polygons of the annotations (JSON)",
+)

@@ -1,30 +1,29 @@
 """Your own images: any folder of images beside a folder of labels.
 
 DIR/classes.txt                 one class per line, in the order of the labels: `name`, `index name`,
-                                or `index name red green blue`; a line for 255 is allowed and skipped
-DIR/train/images/NAME.jpg       any format that PIL reads
+                                or `index name red green blue`; a line for 255 is allowed and skipped; UTF-8
+DIR/train/images/NAME.jpg       any image whose name ends as `core.images.reading.ENDINGS` says
 DIR/train/labels/NAME.png       one class index per pixel, 255 = ignored; 8-bit or 16-bit grey, or palette
 DIR/val/images, DIR/val/labels  and so on for test or any other split
 
-`prepare` brings 16-bit labels to 8 bits, in a folder of their own that is then the DIR to pass.
+Other files are left out, and `check` lists them. `prepare` brings 16-bit labels to 8 bits, in a folder of their own
+that is then the DIR to pass.
 """
 
+import codecs
 import re
+import unicodedata
 from pathlib import Path
 
-import datasets
 import numpy as np
-from PIL import Image
 
-from core.datasets.about import About
+from core import errors
+from core.datasets.dataset import DataSet, publishers_own
 from core.datasets.prepare import Decoding, Plan, manifest, prepared, prepared_rows
-from core.datasets.samples import Pairs, from_files, plain_mapping
+from core.datasets.samples import Pair, Pairs, from_files, plain_mapping
 from core.datasets.sets.matlab import small
 from core.images.classes import IGNORE, Classes
-
-NAME = "folder"
-
-ABOUT = About("your own images and labels", "the folder is yours", prepare="16-bit labels")
+from core.images.reading import ENDINGS, read_labels
 
 _LINE = re.compile(r"(?:(?P<index>\d+)\s+)?(?P<name>\S.*?)(?:\s+(?P<colour>\d+\s+\d+\s+\d+))?")
 
@@ -36,13 +35,16 @@ def read(folder: Path, split: str) -> Pairs:
         ValueError: if the class list or the split is missing, or images and labels do not pair up by name.
     """
     classes = read_classes(folder / "classes.txt")
-    rows = prepared_rows(folder, split) if prepared(folder, NAME) == folder else read_split(folder, split)
-    return Pairs(rows, classes, plain_mapping(classes))
+    mapping = plain_mapping(classes)
+    if prepared(folder, DATASET.name) == folder:
+        return Pairs(prepared_rows(folder, split), classes, mapping)
+    rows, left_out = read_split(folder, split)
+    return Pairs(rows, classes, mapping, left_out=left_out)
 
 
 def splits(folder: Path) -> tuple[str, ...]:
     """The names of the splits that a folder has."""
-    if prepared(folder, NAME) == folder:
+    if prepared(folder, DATASET.name) == folder:
         return tuple(split for split, pairs in manifest(folder)["splits"].items() if pairs)
     return tuple(sorted(path.parent.name for path in folder.glob("*/images")))
 
@@ -55,7 +57,7 @@ def plan(folder: Path) -> Plan:
     """
     read_classes(folder / "classes.txt")
     return Plan(
-        NAME,
+        DATASET.name,
         folder,
         {split: _decodings(folder, split) for split in splits(folder)},
         copied=(folder / "classes.txt",),
@@ -68,65 +70,86 @@ def decode(file: Path) -> np.ndarray:
     Raises:
         ValueError: if it has more than one channel, or values over 255.
     """
-    with Image.open(file) as opened:
-        values = np.asarray(opened)
-    if values.ndim != 2:
-        raise ValueError(f"has {values.shape[2:]} channels; labels are one class index per pixel")
-    return small(values)
+    return small(read_labels(file))
 
 
 def _decodings(folder: Path, split: str) -> list[tuple[Path, Path | Decoding]]:
-    return [
-        (image, Decoding(f"{split}-{labels.stem}", labels, decode, labels)) for image, labels in _files(folder, split)
-    ]
+    pairs, _ = _files(folder, split)
+    return [(image, Decoding(f"{split}-{labels.stem}", labels, decode, labels)) for image, labels in pairs]
 
 
-def read_split(folder: Path, split: str) -> datasets.Dataset:
-    """Pair `folder/split/images` with `folder/split/labels` by file name without ending.
+def read_split(folder: Path, split: str) -> tuple[list[Pair], tuple[Path, ...]]:
+    """Pair `folder/split/images` with `folder/split/labels` by file name without ending; return what was left out too.
 
     Raises:
-        ValueError: if a folder is missing or empty, or a file has no partner.
+        ValueError: if a folder is missing or empty, or a file has no partner or more than one.
     """
-    return from_files(*zip(*_files(folder, split), strict=True))
+    pairs, left_out = _files(folder, split)
+    return from_files(*zip(*pairs, strict=True)), left_out
 
 
-def _files(folder: Path, split: str) -> list[tuple[Path, Path]]:
+def _files(folder: Path, split: str) -> tuple[list[tuple[Path, Path]], tuple[Path, ...]]:
     images, labels = folder / split / "images", folder / split / "labels"
     for needed in (images, labels):
         if not needed.is_dir():
-            there = splits(folder)
             raise ValueError(
                 f"there is no folder {needed}; expected {split}/images and {split}/labels in {folder}, "
-                f"which has the splits: {', '.join(there) or 'none'}"
+                f"which has the splits: {', '.join(splits(folder)) or 'none'}{_meant(folder)}"
             )
-    image_files, label_files = _by_name(images), _by_name(labels)
+    (image_files, other_images), (label_files, other_labels) = _by_name(images), _by_name(labels)
+    left_out = (*other_images, *other_labels)
     alone = sorted(image_files.keys() ^ label_files.keys())
     if alone:
         side = "labels" if alone[0] in image_files else "image"
+        others = f"; left out were {errors.listed(path.name for path in left_out)}" if left_out else ""
         raise ValueError(
             f"{len(alone)} files of {folder / split} have no partner: {alone[0]!r} has no {side}; "
-            "images and labels pair up by file name without ending"
+            f"images and labels pair up by file name without ending, which is one of {' '.join(ENDINGS)}{others}"
         )
     if not image_files:
-        raise ValueError(f"{images} holds no files; put the images there")
-    return [(image_files[name], label_files[name]) for name in sorted(image_files)]
+        raise ValueError(f"{images} holds no images ({' '.join(ENDINGS)}); put them there")
+    return [(image_files[name], label_files[name]) for name in sorted(image_files)], left_out
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+def _by_name(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The images of a folder by name without ending, in one form of Unicode, and what else lies there."""
+    found: dict[str, Path] = {}
+    left_out = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in ENDINGS or path.is_dir():
+            left_out.append(path)
+            continue
+        name = unicodedata.normalize("NFC", path.stem)
+        if name in found:
+            raise ValueError(
+                f"{found[name]} and {path} have one name, {name!r}, and images and labels pair up by it; rename or "
+                "remove one"
+            )
+        found[name] = path
+    return found, left_out
+
+
+def _meant(folder: Path) -> str:
+    """The folder that was probably meant, where it is not this one."""
+    near = [folder.parent, *(sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ())]
+    meant = next((path for path in near if (path / "classes.txt").is_file() and any(path.glob("*/images"))), None)
+    return f". Did you mean {meant}?" if meant is not None else ""
 
 
 def read_classes(file: Path) -> Classes:
     """Read a class list.
 
     Raises:
-        ValueError: if the file is missing or a line does not have one of the three forms.
+        ValueError: if the file is missing, not UTF-8, or a line does not have one of the three forms.
     """
     if not file.is_file():
-        raise ValueError(f"there is no class list {file}; write one class name per line, in the order of the labels")
+        raise ValueError(
+            f"there is no class list {file}; write one class name per line, in the order of the labels"
+            f"{_meant(file.parent)}"
+        )
     names: list[str] = []
     palette: list[tuple[int, int, int]] = []
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(_text(file).splitlines(), start=1):
         if not text.strip():
             continue
         match = _LINE.fullmatch(text.strip())
@@ -141,4 +164,31 @@ def read_classes(file: Path) -> Classes:
         if colour is not None:
             red, green, blue = (int(part) for part in colour.split())
             palette.append((red, green, blue))
-    return Classes(tuple(names), tuple(palette)) if palette else Classes.coloured(names)
+    try:
+        return Classes(tuple(names), tuple(palette)) if palette else Classes.coloured(names)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _text(file: Path) -> str:
+    """The text of a file in UTF-8, or in what its byte-order mark says."""
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} of {file} is not UTF-8 ({error.reason}); save the file as UTF-8") from error
+
+
+DATASET = DataSet(
+    "folder",
+    "your own images and labels",
+    "the folder is yours",
+    read,
+    publishers_own("folder"),
+    plan=plan,
+    to_prepare="16-bit labels",
+    splits_of=splits,
+)

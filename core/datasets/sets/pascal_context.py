@@ -2,7 +2,7 @@
 
 Mottaghi et al., CVPR 2014. DIR is VOC2010, VOCdevkit, or the folder that holds VOCdevkit. The data set is published
 with 459 classes, as .mat files or as trainval_merged.json; `prepare` decodes either
-(`core.datasets.pascal_context_459`, which also says why there are 4998 / 5105 images or 4996 / 5104). Its usual
+(`core.datasets.sets.pascal_context_459`, which also says why there are 4998 / 5105 images or 4996 / 5104). Its usual
 conversion, as mmsegmentation's tools write it, is read as it is:
 
     VOCdevkit/VOC2010/JPEGImages/NAME.jpg                              VOCtrainval_03-May-2010.tar
@@ -22,11 +22,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence
 from core.datasets.prepare import Plan, command, prepared, prepared_rows
 from core.datasets.samples import Pairs, from_files
 from core.datasets.sets import pascal_context_459
-from core.datasets.sets.voc2012 import listed, palette, year_folder
+from core.datasets.sets.devkit import names_in, palette, year_folder
 from core.images.classes import IGNORE, Classes
 
 SPLITS = ("train", "val")
@@ -49,20 +49,10 @@ CLASSES = Classes(
 )
 CLASSES_59 = Classes(CLASSES.names[1:], CLASSES.palette[1:])
 
-NAME = "pascal_context"
-
 SOURCE = (
-    "PASCAL Context is to be had as VOCtrainval_03-May-2010.tar (host.robots.ox.ac.uk/pascal/VOC/voc2010) with "
+    "download PASCAL Context as VOCtrainval_03-May-2010.tar (host.robots.ox.ac.uk/pascal/VOC/voc2010) with "
     "trainval.tar.gz (cs.stanford.edu/~roozbeh/pascal-context) or trainval_merged.json (the Detail API)"
 )
-
-ABOUT = About(
-    "photographs labelled everywhere, 60 classes with the background",
-    SOURCE,
-    {"train": (4998, 4996), "val": (5105, 5104)},
-    prepare="the labels with 459 classes (.mat or trainval_merged.json)",
-)
-ABOUT_59 = replace(ABOUT, summary="photographs labelled everywhere, 59 classes, the background ignored")
 
 
 def read(folder: Path, split: str) -> Pairs:
@@ -97,29 +87,29 @@ def plan(folder: Path) -> Plan:
             f"PASCAL Context needs preparing; {SOURCE}"
         )
     if raw.is_dir():
-        return Plan(NAME, root, pascal_context_459.from_mat(root, raw, CLASSES_59.names, SOURCE))
-    return Plan(NAME, root, pascal_context_459.from_json(root, raw))
+        return Plan(DATASET.name, root, pascal_context_459.from_mat(root, raw, CLASSES_59.names, SOURCE))
+    return Plan(DATASET.name, root, pascal_context_459.from_json(root, raw))
 
 
 def _read(folder: Path, split: str, classes: Classes) -> Pairs:
     if split not in SPLITS:
         raise ValueError(f"PASCAL Context has the splits {', '.join(SPLITS)}, got {split!r}")
-    ready = prepared(folder, NAME)
+    ready = prepared(folder, DATASET.name)
     if ready == folder:
         return Pairs(prepared_rows(ready, split), classes, _mapping(CLASSES.names, classes))
     root = year_folder(folder, "VOC2010", "JPEGImages", SOURCE)
     converted = root / "SegmentationClassContext"
     if converted.is_dir():
-        names = listed(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"{SOURCE}, and `prepare` it")
+        names = names_in(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"{SOURCE}, and `prepare` it")
         images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
         rows = from_files(images, [converted / f"{name}.png" for name in names])
         return Pairs(rows, classes, _mapping(_order(root), classes))
-    ready = prepared(root, NAME)
+    ready = prepared(root, DATASET.name)
     if ready is not None:
         return Pairs(prepared_rows(ready, split), classes, _mapping(CLASSES.names, classes))
     raw = pascal_context_459.find(root)
     if raw is not None:
-        raise ValueError(f"{raw} has all 459 classes of PASCAL Context, not the 59: {command(NAME, folder)}")
+        raise ValueError(f"{raw} has all 459 classes of PASCAL Context, not the 59: {command(DATASET.name, folder)}")
     raise ValueError(f"there is no folder {converted}, nor trainval/*.mat or trainval_merged.json to make it; {SOURCE}")
 
 
@@ -142,3 +132,27 @@ def _order(root: Path) -> tuple[str, ...]:
                 )
             return ("background", *LISTED_NAMES)
     return CLASSES.names
+
+
+DATASET = DataSet(
+    "pascal_context",
+    "photographs labelled everywhere, 60 classes with the background",
+    SOURCE,
+    read,
+    Licence(
+        "PASCAL Context",
+        "Annotations of PASCAL VOC 2010, whose images are under the terms of Flickr.",
+        "https://cs.stanford.edu/~roozbeh/pascal-context/",
+    ),
+    CLASSES,
+    {"train": (4998, 4996), "val": (5105, 5104)},
+    plan=plan,
+    to_prepare="the labels with 459 classes (.mat or trainval_merged.json)",
+)
+DATASET_59 = replace(
+    DATASET,
+    name="pascal_context_59",
+    summary="photographs labelled everywhere, 59 classes, the background ignored",
+    read=read_59,
+    classes=CLASSES_59,
+)

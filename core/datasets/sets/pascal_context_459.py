@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from core.datasets.prepare import Decoding
+from core.datasets.sets.devkit import names_in
 from core.datasets.sets.matlab import read_field
 from core.datasets.sets.regions import region
-from core.datasets.sets.voc2012 import listed
 
 IDS = (
     *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
@@ -87,7 +87,7 @@ def from_mat(root: Path, folder: Path, names: tuple[str, ...], source: str) -> d
     splits: dict[str, list[Pair]] = {}
     for split in ("train", "val"):
         splits[split] = []
-        for name in listed(root / "ImageSets" / "Main" / f"{split}.txt", source):
+        for name in names_in(root / "ImageSets" / "Main" / f"{split}.txt", source):
             file = folder / f"{name}.mat"
             splits[split].append((root / "JPEGImages" / f"{name}.jpg", Decoding(name, file, decode_mat, file)))
     return splits

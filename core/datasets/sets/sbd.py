@@ -15,7 +15,7 @@ import numpy as np
 from core.datasets.sets.matlab import read_field, small
 
 SOURCE = (
-    "SBD is to be had at home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz); many computers have it as "
+    "download SBD from home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz); many computers have it as "
     "SegmentationClassAug, a folder of PNG files, which is read too"
 )
 

@@ -19,18 +19,19 @@ same scene on every machine with the same versions of numpy and PIL.
 import functools
 import io
 from collections.abc import Callable
+from pathlib import Path
 
-import datasets
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
 
+from core.datasets.dataset import DataSet, Licence
+from core.datasets.samples import Pair, Pairs, plain_mapping
 from core.datasets.sets.canvas import (
     BUILDING,
     CAR,
     CLASSES,
     GRASS,
-    PALETTE,
     PAVEMENT,
     PERSON,
     POLE,
@@ -41,8 +42,7 @@ from core.datasets.sets.canvas import (
     Scene,
     Spot,
 )
-
-__all__ = ["CLASSES", "PALETTE", "SPLITS", "draw", "read"]
+from core.images.reading import Embedded
 
 GROUND = np.isin(np.arange(len(CLASSES)), (ROAD, PAVEMENT, GRASS))
 GRAIN = np.array([13, 13, 7, 4, 4, 12, 12, 1, 7, 4], np.float32)  # strength of each class's fine texture
@@ -288,15 +288,15 @@ def draw(
     return photograph(scene)
 
 
-def png(pixels: np.ndarray) -> dict[str, bytes | None]:
-    """Return pixels as `datasets.Image` stores them."""
+def png(pixels: np.ndarray, name: str) -> Embedded:
+    """Return pixels as a file that lies in memory."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-    return {"bytes": stream.getvalue(), "path": None}
+    return Embedded(stream.getvalue(), name)
 
 
-def read(split: str, count: int | None = None, size: tuple[int, int] = (128, 128)) -> datasets.Dataset:
-    """Return the first scenes of a split, in memory, with columns `image`, `labels` and `name`.
+def scenes(split: str, count: int | None = None, size: tuple[int, int] = (128, 128)) -> Pairs:
+    """Return the first scenes of a split, in memory.
 
     Args:
         split: "train" (480 scenes by default), "val" (96) or "test" (96).
@@ -311,9 +311,27 @@ def read(split: str, count: int | None = None, size: tuple[int, int] = (128, 128
     if count is not None and count < 1:
         raise ValueError(f"a split holds one scene or more, got count {count}; leave it out for the default")
     seed, default = SPLITS[split]
-    names = [f"{split}/{index:06d}" for index in range(count or default)]
-    images, labels = zip(*(map(png, draw(seed, index, *size)) for index in range(len(names))), strict=True)
-    features = {"image": datasets.Image(), "labels": datasets.Image(), "name": datasets.Value("string")}
-    return datasets.Dataset.from_dict(
-        {"image": images, "labels": labels, "name": names}, features=datasets.Features(features)
-    )
+    rows = []
+    for index in range(count or default):
+        image, labels = draw(seed, index, *size)
+        name = f"{split}/{index:06d}"
+        rows.append(Pair(png(image, f"{name}.png"), png(labels, f"{name}-labels.png")))
+    return Pairs(rows, CLASSES, plain_mapping(CLASSES))
+
+
+def read(folder: Path, split: str) -> Pairs:
+    """Return a split; nothing lies in a folder."""
+    return scenes(split)
+
+
+DATASET = DataSet(
+    "scenes",
+    "street scenes that this package draws itself, 10 classes",
+    "nothing to download",
+    read,
+    Licence("Scenes", "Drawn by the code that trains on them, under Apache-2.0.", name="apache-2.0"),
+    CLASSES,
+    {split: (count,) for split, (_, count) in SPLITS.items()},
+    size=(128, 128),
+    in_folder=False,
+)

@@ -10,8 +10,8 @@ downloaded (VOCtrainval_11-May-2012.tar):
 The split `test` has 1,456 images without public labels (VOC2012test.tar, in the same folders, with test.txt).
 
 The split `trainaug` has 10,582 images: VOC's train and the Semantic Boundaries Dataset (SBD; 11,355 images, all among
-VOC's JPEGImages), without VOC's val. It needs the labels of SBD, as downloaded (`core.datasets.sbd`; `prepare` decodes
-them) or as images:
+VOC's JPEGImages), without VOC's val. It needs the labels of SBD, as downloaded (`core.datasets.sets.sbd`; `prepare`
+decodes them) or as images:
 
     SegmentationClassAug/NAME.png                           in VOC2012, beside it, or beside VOCdevkit
     VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt   optional
@@ -25,43 +25,18 @@ The names are in the order of the development kit, and the colours are made by i
 from collections.abc import Sequence
 from pathlib import Path
 
-import datasets
-
-from core.datasets.about import About
+from core.datasets.dataset import DataSet, Licence, Server
 from core.datasets.prepare import Decoding, Plan, command, prepared, prepared_rows
-from core.datasets.samples import Pairs, from_files, plain_mapping
+from core.datasets.samples import Pair, Pairs, from_files, plain_mapping
 from core.datasets.sets import sbd
-from core.images.classes import Classes, Colour
+from core.datasets.sets.devkit import names_in, palette, year_folder
+from core.images.classes import Classes
 
 SPLITS = ("train", "val", "trainval", "trainaug", "test")
 
-SOURCE = "VOC 2012 is to be had at host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
+SOURCE = "download VOC 2012 from host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
 
 TEST_SOURCE = "the images of the test set are in VOC2012test.tar of the evaluation server, host.robots.ox.ac.uk:8080"
-
-NAME = "voc2012"
-
-ABOUT = About(
-    "photographs, 21 classes with the background",
-    f"{SOURCE}; {TEST_SOURCE}; {sbd.SOURCE}",
-    {"train": (1464,), "val": (1449,), "trainval": (2913,), "test": (1456,), "trainaug": (10582,)},
-    extra=("test", "trainaug"),
-    prepare="the labels of SBD (.mat) for the split trainaug",
-)
-
-
-def palette(count: int) -> tuple[Colour, ...]:
-    """The colours of VOC for the labels 0 to count - 1.
-
-    The bits of a label are dealt to red, green and blue in turn, the lowest first, and fill each from its highest bit
-    down: 1 is (128, 0, 0), 2 is (0, 128, 0), 8 is (64, 0, 0).
-    """
-
-    def channel(label: int, first: int) -> int:
-        return sum((label >> (3 * place + first) & 1) << (7 - place) for place in range(8))
-
-    return tuple((channel(label, 0), channel(label, 1), channel(label, 2)) for label in range(count))
-
 
 NAMES = (
     "background",
@@ -81,14 +56,14 @@ def read(folder: Path, split: str) -> Pairs:
     if split not in SPLITS:
         raise ValueError(f"VOC 2012 has the splits {', '.join(SPLITS)}, got {split!r}")
     mapping = plain_mapping(CLASSES)
-    ready = prepared(folder, NAME)
+    ready = prepared(folder, DATASET.name)
     if ready == folder:
         return Pairs(prepared_rows(ready, split), CLASSES, mapping)
     needed = "JPEGImages" if split == "test" else "SegmentationClass"
     root = year_folder(folder, "VOC2012", needed, TEST_SOURCE if split == "test" else SOURCE)
     if split == "test":
-        names = listed(root / "ImageSets" / "Segmentation" / "test.txt", TEST_SOURCE)
-        return Pairs(from_files(_images(root, names), None), CLASSES, mapping)
+        names = names_in(root / "ImageSets" / "Segmentation" / "test.txt", TEST_SOURCE)
+        return Pairs(from_files(_images(root, names), None), CLASSES, mapping, labelled=False)
     if split != "trainaug":
         return Pairs(from_files(*zip(*_official(root, split), strict=True)), CLASSES, mapping)
     as_images = _labels_as_images(root)
@@ -110,7 +85,7 @@ def plan(folder: Path) -> Plan:
             f"there is no benchmark_RELEASE/dataset/cls in, beside or above {root}, and nothing else of VOC 2012 needs "
             f"preparing; {sbd.SOURCE}"
         )
-    train, val = (set(listed(_list(root, split), SOURCE)) for split in ("train", "val"))
+    train, val = (set(names_in(_list(root, split), SOURCE)) for split in ("train", "val"))
     names = sorted((train | {path.stem for path in (files / "cls").glob("*.mat")}) - val)
     augmented: list[tuple[Path, Path | Decoding]] = []
     for name in names:
@@ -122,7 +97,7 @@ def plan(folder: Path) -> Plan:
             else (image if image.is_file() else files / "img" / image.name, Decoding(name, source, sbd.decode, source))
         )
     whole = {split: _official(root, split) for split in ("train", "val", "trainval") if _list(root, split).is_file()}
-    return Plan(NAME, root, {**whole, "trainaug": augmented})
+    return Plan(DATASET.name, root, {**whole, "trainaug": augmented})
 
 
 def _list(root: Path, split: str) -> Path:
@@ -135,7 +110,7 @@ def _images(root: Path, names: Sequence[str]) -> list[Path]:
 
 def _official(root: Path, split: str) -> list[tuple[Path, Path]]:
     """The images of one of VOC's own lists, and their labels."""
-    names = listed(_list(root, split), SOURCE)
+    names = names_in(_list(root, split), SOURCE)
     return list(zip(_images(root, names), (root / "SegmentationClass" / f"{name}.png" for name in names), strict=True))
 
 
@@ -145,13 +120,13 @@ def _labels_as_images(root: Path) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def _prepared_augmented(root: Path, folder: Path) -> datasets.Dataset:
+def _prepared_augmented(root: Path, folder: Path) -> list[Pair]:
     """The split `trainaug` as `prepare` left it."""
-    ready = prepared(root, NAME)
+    ready = prepared(root, DATASET.name)
     if ready is not None:
         return prepared_rows(ready, "trainaug")
     if sbd.find(root) is not None:
-        raise ValueError(f"{sbd.find(root)} holds SBD as .mat files: {command(NAME, folder)}")
+        raise ValueError(f"{sbd.find(root)} holds SBD as .mat files: {command(DATASET.name, folder)}")
     raise ValueError(
         f"there are no labels of the Semantic Boundaries Dataset for the split trainaug, neither {root}/"
         f"SegmentationClassAug nor benchmark_RELEASE/dataset in, beside or above {root}; {sbd.SOURCE}"
@@ -160,10 +135,10 @@ def _prepared_augmented(root: Path, folder: Path) -> datasets.Dataset:
 
 def _augmented(root: Path, labels: Path) -> list[tuple[Path, Path]]:
     """The images and labels of `trainaug`, with those of SBD as images."""
-    train, val = (set(listed(_list(root, split), SOURCE)) for split in ("train", "val"))
+    train, val = (set(names_in(_list(root, split), SOURCE)) for split in ("train", "val"))
     own = _list(root, "trainaug")
     if own.is_file():
-        names = listed(own, SOURCE)
+        names = names_in(own, SOURCE)
     else:
         names = sorted((train | {path.stem for path in labels.glob("*.png")}) - val)
     leaked = sorted(val.intersection(names))
@@ -177,29 +152,26 @@ def _augmented(root: Path, labels: Path) -> list[tuple[Path, Path]]:
     return list(zip(_images(root, names), files, strict=True))
 
 
-def year_folder(folder: Path, year: str, needed: str, source: str) -> Path:
-    """Find the folder of a year, with `needed` in it, from that folder, VOCdevkit, or the folder above.
-
-    Raises:
-        ValueError: if none of them has it.
-    """
-    roots = (folder, folder / year, folder / "VOCdevkit" / year)
-    for root in roots:
-        if (root / needed).is_dir():
-            return root
-    raise ValueError(
-        f"there is no folder {roots[-1] / needed} nor {roots[1] / needed} nor {roots[0] / needed}; {source}"
-    )
-
-
-def listed(listing: Path, source: str) -> list[str]:
-    """The names in a list: of each line the first word, without folder and ending.
-
-    Raises:
-        ValueError: if there is no such list or it is empty.
-    """
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    names = [Path(line.split()[0]).stem for line in lines if line.strip()]
-    if not names:
-        raise ValueError(f"the list {listing} is missing or empty; {source}")
-    return names
+DATASET = DataSet(
+    "voc2012",
+    "photographs, 21 classes with the background",
+    f"{SOURCE}; {TEST_SOURCE}; {sbd.SOURCE}",
+    read,
+    Licence(
+        "PASCAL VOC 2012",
+        "Images under the terms of Flickr; further annotations under those of the Semantic Boundaries Dataset.",
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+    ),
+    CLASSES,
+    {"train": (1464,), "val": (1449,), "trainval": (2913,), "test": (1456,), "trainaug": (10582,)},
+    extra=("test", "trainaug"),
+    plan=plan,
+    to_prepare="the labels of SBD (.mat) for the split trainaug",
+    server=Server(
+        "host.robots.ox.ac.uk:8080",
+        tuple(range(len(CLASSES))),
+        folder="results/VOC2012/Segmentation/comp6_{split}_cls",
+        palette=palette(256),
+        pack="tar -czf ../results.tgz results",
+    ),
+)
