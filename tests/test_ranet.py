@@ -46,6 +46,13 @@ VARIANTS: dict[str, Architecture] = {
     "non-local": Architecture(TINY, context="non-local"),
     "spp": Architecture(TINY, context="spp"),
     "none": Architecture(TINY, context="none"),
+    "identity": Architecture(TINY, context="identity"),
+    "none, supervised": Architecture(TINY, context="none", supervised="all"),
+    "non-local, supervised": Architecture(TINY, context="non-local", supervised="all"),
+    "unsupervised": Architecture(TINY, supervised="none"),
+    "res4": Architecture(TINY, score_maps="res4"),
+    "joint": Architecture(TINY, other_regions="joint"),
+    "mean": Architecture(TINY, other_regions="mean"),
 }
 WITH_REGIONS = [name for name, architecture in VARIANTS.items() if architecture.context == "regions"]
 
@@ -255,7 +262,7 @@ def test_runs_record_the_number_of_regions_and_go_on_bit_for_bit(tmp_path: Path)
     train(tiny.begin(tmp_path / "whole", what, loss, build=RANet, threads=1))
     whole = tiny.left(tmp_path / "whole" / tiny.NAME)
     lines = [line for line in whole["metrics"] if "loss" in line]
-    assert [list(line["observed"]) for line in lines] == [["number_of_regions"]] * 3
+    assert [list(line["observed"]) for line in lines] == [["number_of_regions", "positions_in_a_region"]] * 3
     assert all(1 <= line["observed"]["number_of_regions"] <= 25 for line in lines)
     assert set(lines[0]["terms"]) == {"scores", "coarse", "boundary", "coarse_boundary"}
     assert set(lines[0]["scalars"]) == {"construct.weight", "construct.bias"}
