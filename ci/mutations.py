@@ -87,10 +87,11 @@ def _pytest(tree: Path, tests: Sequence[str]) -> None:
 
     torch.set_num_threads(1)
     os.chdir(tree)
-    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
-        del sys.modules[name]
-    here = {str(ROOT), "", str(Path.cwd())}
-    sys.path[:] = [str(tree), *(path for path in sys.path if path not in here)]
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(ROOT) or name in OURS:
+            del sys.modules[name]
+    elsewhere = [path for path in sys.path if not Path(path or ROOT).resolve().is_relative_to(ROOT)]
+    sys.path[:] = [str(tree), *elsewhere]
     sys.dont_write_bytecode = True
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)

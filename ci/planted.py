@@ -91,8 +91,8 @@ SHARED = (
     Mistake("multi-grid as factors", "core/networks/backbones.py", "convolution.dilation = convolution.padding = (rate, rate)", "convolution.dilation = convolution.padding = (4 * rate, 4 * rate)", BACKBONES),
     # objectives and tests
     Mistake("ignored pixels count", "core/networks/losses.py", "(labels != IGNORE).sum().clamp(min=1)", "labels.numel()", ("tests/test_danet.py", "-k", "loss")),
-    Mistake("merging by softmax in place of exp", "core/networks/inference.py", 'if protocol.merge == "exp":', 'if protocol.merge == "never":', INFERENCE),
-    Mistake("the mirrored answer is not mirrored back", "core/networks/inference.py", ".flip(-1)).flip(-1))", ".flip(-1)))", INFERENCE),
+    Mistake("merging by softmax in place of exp", "core/networks/inference.py", '    if protocol.merge == "exp":\n        values', '    if protocol.merge == "never":\n        values', INFERENCE),
+    Mistake("the mirrored answer is not mirrored back", "core/networks/inference.py", "scores[1] = scores[1].flip(-1)", "scores[1] = scores[1]", INFERENCE),
     Mistake("images mirrored, labels not", "core/datasets/transforms.py", "image, labels = image.flip(-1), labels.flip(-1)", "image = image.flip(-1)", TRANSFORMS),
     Mistake("crops from the corner alone", "core/datasets/transforms.py", "(int(generator.integers(max(0, length - crop) + 1)) for length in (tall, wide))", "(0 for length in (tall, wide))", TRANSFORMS),
     Mistake("labels padded as class 0", "core/datasets/transforms.py", "missing, fill=IGNORE)", "missing, fill=0)", TRANSFORMS),

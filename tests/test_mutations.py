@@ -1,36 +1,48 @@
-"""The script that plants mistakes: on one that is noticed, one that is not, and what can't be judged."""
+"""The script that plants mistakes: on one that is noticed, and what it says of others."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tiny import environment
 
 from ci import mutations
-from ci.mutations import ROOT, copy_tree, judge, preload
+from ci.mutations import ROOT, judge, sound
 from ci.planted import CONDITIONS, EVERY, MISTAKES, Mistake
 
-QUICK = ("tests/test_conditions_pdanet.py",)
-RATE = Mistake("a rate", "papers/pdanet/recipes.py", "Optimisation(0.01, batch=8, length=STEPS", "Optimisation(1.0, batch=8, length=STEPS", QUICK)  # fmt: skip # noqa: E501
+TESTS = ("tests/test_conditions_pdanet.py",)
+RATE = Mistake("a rate", "recipes.py", "rate = 0.01", "rate = 1.0", TESTS)
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    preload()
-    return copy_tree(tmp_path_factory.mktemp("tree"))
+@pytest.mark.slow
+def test_a_mistake_is_noticed_by_the_tests_of_its_paper() -> None:
+    command = [sys.executable, "-m", "ci.mutations", "pdanet: the code's rate"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"nothing planted: {TESTS[0]} pass" in done.stdout
+    assert f"noticed    pdanet: the code's rate: {TESTS[0]}" in done.stdout
 
 
-def test_a_mistake_is_noticed_and_taken_out_again(tree: Path) -> None:
-    assert judge(RATE, QUICK, tree).verdict == "noticed"
-    assert (tree / RATE.file).read_text() == (ROOT / RATE.file).read_text()
+@pytest.mark.parametrize(("code", "verdict"), [(0, "missed"), (1, "noticed"), (2, "not judged"), (-9, "not judged")])
+def test_only_tests_that_fail_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, verdict: str) -> None:
+    seen = []
+
+    def passes(tree: Path, tests: tuple[str, ...]) -> int:
+        seen.append((tree / RATE.file).read_text())
+        return code
+
+    monkeypatch.setattr(mutations, "passes", passes)
+    (tmp_path / RATE.file).write_text("rate = 0.01  # of the text")
+    assert judge(RATE, TESTS, tmp_path).verdict == verdict
+    assert sound(TESTS, tmp_path).verdict == ("noticed" if code == 0 else "not judged")
+    assert seen == ["rate = 1.0  # of the text", "rate = 0.01  # of the text"]
 
 
-def test_a_mistake_that_no_test_looks_at_is_missed(tree: Path) -> None:
-    elsewhere = Mistake("a title", "papers/pdanet/recipes.py", '"psp": "PSP"', '"psp": "PPS"', QUICK)
-    assert judge(elsewhere, QUICK, tree).verdict == "missed"
-
-
-def test_what_cannot_be_judged_is_said(tree: Path) -> None:
-    absent = Mistake("nothing", RATE.file, "there is no such text", "", QUICK)
-    assert judge(absent, QUICK, tree).verdict == "not judged"
+@pytest.mark.parametrize("text", ["", "rate = 0.02", "rate = 0.01; rate = 0.01"])
+def test_a_text_that_is_not_there_once_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / RATE.file).write_text(text)
+    assert judge(RATE, TESTS, tmp_path).verdict == "not judged"
 
 
 def test_every_text_stands_once_in_its_file() -> None:
@@ -50,12 +62,11 @@ def test_a_mistake_runs_once_for_each_paper() -> None:
     assert mistake.runs() == [("tests/test_conditions_danet.py",), ("tests/test_conditions_sanet.py",)]
 
 
-def test_words_that_describe_nothing_are_no_success() -> None:
+@pytest.mark.parametrize(
+    ("verdicts", "code"), [(["noticed"], 0), (["noticed", "missed"], 1), (["missed", "not judged"], 2)]
+)
+def test_the_exit_code_is_that_of_the_worst(monkeypatch: pytest.MonkeyPatch, verdicts: list, code: int) -> None:
+    results = [mutations.Result(RATE, TESTS, verdict, "") for verdict in verdicts]
+    monkeypatch.setattr(mutations, "run", lambda *_: results)
+    assert mutations.main([]) == code
     assert mutations.main(["there is no mistake with this word"]) == 2
-
-
-@pytest.mark.parametrize(("code", "verdict"), [(0, "missed"), (1, "noticed"), (2, "not judged"), (-9, "not judged")])
-def test_only_tests_that_fail_notice(tree: Path, monkeypatch: pytest.MonkeyPatch, code: int, verdict: str) -> None:
-    monkeypatch.setattr(mutations, "passes", lambda *_: code)
-    assert judge(RATE, QUICK, tree).verdict == verdict
-    assert mutations.sound(QUICK, tree).verdict == ("noticed" if code == 0 else "not judged")

@@ -46,13 +46,6 @@ VARIANTS: dict[str, Architecture] = {
     "non-local": Architecture(TINY, context="non-local"),
     "spp": Architecture(TINY, context="spp"),
     "none": Architecture(TINY, context="none"),
-    "identity": Architecture(TINY, context="identity"),
-    "none, supervised": Architecture(TINY, context="none", supervised="all"),
-    "non-local, supervised": Architecture(TINY, context="non-local", supervised="all"),
-    "unsupervised": Architecture(TINY, supervised="none"),
-    "res4": Architecture(TINY, score_maps="res4"),
-    "joint": Architecture(TINY, other_regions="joint"),
-    "mean": Architecture(TINY, other_regions="mean"),
 }
 WITH_REGIONS = [name for name, architecture in VARIANTS.items() if architecture.context == "regions"]
 
@@ -109,6 +102,24 @@ def test_what_comes_out(variant: str) -> None:
         assert output.boundary.shape == output.coarse_boundary.shape == (1, 2, 65, 97)
     else:
         assert output[1:] == (None, None, None)
+
+
+@pytest.mark.parametrize("context", ["regions", "non-local", "spp", "identity", "none"])
+@pytest.mark.parametrize("supervised", ["regions", "all", "none"])
+def test_any_network_can_have_the_losses_of_regions(context: Any, supervised: Any) -> None:
+    network = drawn(RANet(5, Architecture(TINY, context=context, supervised=supervised)))
+    output = network(image(65, 97).double())
+    given = supervised == "all" or (supervised == "regions" and context == "regions")
+    assert [value is not None for value in output[1:]] == [given] * 3
+    assert (network.construct is not None) == (context == "regions")
+
+
+def test_the_size_of_regions_is_observed() -> None:
+    network = drawn(RANet(5, VARIANTS["paper"])).train()
+    regions = network.analyse(noise(2, 3, 65, 97).double()).regions
+    sizes = [9 * 13 / number for number in regions.number.tolist()]
+    assert float(network.positions_in_a_region) == pytest.approx(sum(sizes) / 2)
+    assert sizes[0] != 9 * 13
 
 
 @torch.no_grad()
@@ -223,12 +234,15 @@ def test_half_precision_is_finite(variant: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"context": "region"}, r"must be one of regions, non-local, spp, none, got 'region' @ \$\.context"),
+        ({"context": "region"}, r"must be one of regions, non-local, spp, identity, none, got 'region' @ \$\.context"),
         ({"reading": "text"}, r"must be one of paper, released, got 'text' @ \$\.reading"),
         ({"boundary_map": False, "semantic_map": False}, r"got neither"),
         ({"reading": "released", "inter": False}, r'for reading="paper"'),
         ({"reading": "released", "kernel": 5}, r"must be one of 1, 3, got 5 @ \$\.kernel"),
         ({"representatives": 0}, r"at least one representative"),
+        ({"other_regions": "each"}, r"must be one of sum, mean, joint, got 'each'"),
+        ({"score_maps": "res5"}, r"must be one of A, res4, got 'res5'"),
+        ({"supervised": "yes"}, r"must be one of regions, all, none, got 'yes'"),
         ({"reading": "released", "representatives": 0}, r"at least one representative"),
     ],
 )
