@@ -27,8 +27,8 @@ NO_SCALING = augmentation(  # T: "random cropping and random left-right flipping
 SCALING = augmentation(  # O5: the short edge of 1024 times 0.75 to 2.0
     crop=768, base=1024, edge="short", scale=[0.75, 2.0], flip=True
 )
-CONTEXT_SCALING = augmentation(  # PE: option.py of O5 has base 608, crop 576
-    crop=576, base=608, edge="short", scale=[0.75, 2.0], flip=True
+CONTEXT_SCALING = augmentation(  # PE v1.0: the long edge of 520 times 0.5 to 2.0, crop 480
+    crop=480, base=520, edge="long", scale=[0.5, 2.0], flip=True
 )
 
 ONE_LOSS = (
@@ -55,7 +55,7 @@ EIGHT = protocol(  # O5: --multi-scales with a crop of 1024; the text names six 
     merge="exp",
 )
 CONTEXT_SIX = protocol(  # PE: six scales of the long edge, mirrored, two thirds of a crop from window to window
-    crop=576, stride=384, base=608, edge="long", scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75], flip=True, merge="exp"
+    crop=480, stride=320, base=520, edge="long", scales=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75], flip=True, merge="exp"
 )
 
 R50 = backbone("resnet50", output_stride=8)  # T: dilated in the last two blocks, to 1/8; O5: the plain stem

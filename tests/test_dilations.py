@@ -22,6 +22,7 @@ STEMS = {"plain": PLAIN, "deep32": DEEP, "deep64": DEEP}
 
 BLOCKS = {  # 3x3 convolutions in the four stages
     "resnet10_tiny": (2, 2, 2, 2),
+    "resnet16_tiny": (4, 4, 4, 2),
     "resnet18": (4, 4, 4, 4),
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
@@ -32,7 +33,7 @@ def resnet(backbone: Backbone) -> list[Runs]:
     """The stem and four stages: strides 4, 8, and then 8 and 8 with dilations 2 and 4, or 16 and 32."""
     first, second, third, fourth = BLOCKS[backbone.name]
     stages: list[Runs] = [
-        DEEP if backbone.name == "resnet10_tiny" else STEMS[backbone.stem],
+        DEEP if backbone.name.endswith("_tiny") else STEMS[backbone.stem],
         [(first, (3, 1, 1))],
         [(1, (3, 2, 1)), (second - 1, (3, 1, 1))],
     ]

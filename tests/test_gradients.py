@@ -95,6 +95,28 @@ REACHES = (
     ),
     Reach("ranet", "context=none", {"scores": {ALL_OF_BACKBONE, "reduce.", "classify."}}),
     Reach("ranet", "context=non-local", {"scores": {ALL_OF_BACKBONE, "reduce.", "gather.", "fuse.", "classify."}}),
+    Reach("ranet", "context=identity", {"scores": {ALL_OF_BACKBONE, "reduce.", "fuse.", "classify."}}),
+    Reach(
+        "ranet",
+        "context=none, supervised=all",  # a baseline with the losses of a RANet
+        {
+            "scores": {ALL_OF_BACKBONE, "reduce.", "classify."},
+            "coarse": {ALL_OF_BACKBONE, "reduce.", "heads.semantic."},
+            "boundary": {ALL_OF_BACKBONE, "reduce.", "classify_boundary."},
+            "coarse_boundary": {ALL_OF_BACKBONE, "reduce.", "heads.boundary."},
+        },
+    ),
+    Reach(
+        "ranet",
+        "other_regions=joint, score_maps=res4",  # whose coarse losses leave A and the last stage alone
+        {
+            "scores": {*REGIONS, "classify."},
+            "coarse": {*TO_C3, "heads.trunk.", "heads.semantic."},
+            "boundary": {*REGIONS, "classify_boundary."},
+            "coarse_boundary": {*TO_C3, "heads.trunk.", "heads.boundary."},
+        },
+    ),
+    Reach("ranet", "supervised=none", {"scores": {*REGIONS, "classify."}}),
     # SANet: Eq. (6); the masks train four heads, the prediction the dense head and the fourth
     Reach(
         "sanet",
@@ -149,7 +171,7 @@ def idle(network: Network) -> set[str]:
     for name, _ in network.named_parameters():
         level_1 = name.startswith("gather.pyramid.transforms.0.0.position.attend.")
         if (
-            name.endswith(("attend.to_b.bias", "gather.to_k.bias", "gather.to_v.bias"))
+            name.endswith(("heads.trunk.0.bias", "attend.to_b.bias", "gather.to_k.bias", "gather.to_v.bias"))
             or ("gather.pyramid" in name and name.endswith("project.1.bias"))
             or (name.startswith("gather.project.0") and name.endswith("bias"))
             or (level_1 and name.endswith(("to_b.weight", "to_c.weight", "to_c.bias", "to_d.bias")))

@@ -104,6 +104,24 @@ def test_what_comes_out(variant: str) -> None:
         assert output[1:] == (None, None, None)
 
 
+@pytest.mark.parametrize("context", ["regions", "non-local", "spp", "identity", "none"])
+@pytest.mark.parametrize("supervised", ["regions", "all", "none"])
+def test_any_network_can_have_the_losses_of_regions(context: Any, supervised: Any) -> None:
+    network = drawn(RANet(5, Architecture(TINY, context=context, supervised=supervised)))
+    output = network(image(65, 97).double())
+    given = supervised == "all" or (supervised == "regions" and context == "regions")
+    assert [value is not None for value in output[1:]] == [given] * 3
+    assert (network.construct is not None) == (context == "regions")
+
+
+def test_the_size_of_regions_is_observed() -> None:
+    network = drawn(RANet(5, VARIANTS["paper"])).train()
+    regions = network.analyse(noise(2, 3, 65, 97).double()).regions
+    sizes = [9 * 13 / number for number in regions.number.tolist()]
+    assert float(network.positions_in_a_region) == pytest.approx(sum(sizes) / 2)
+    assert sizes[0] != 9 * 13
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_the_network_is_its_parts(variant: str) -> None:
@@ -216,12 +234,15 @@ def test_half_precision_is_finite(variant: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"context": "region"}, r"must be one of regions, non-local, spp, none, got 'region' @ \$\.context"),
+        ({"context": "region"}, r"must be one of regions, non-local, spp, identity, none, got 'region' @ \$\.context"),
         ({"reading": "text"}, r"must be one of paper, released, got 'text' @ \$\.reading"),
         ({"boundary_map": False, "semantic_map": False}, r"got neither"),
         ({"reading": "released", "inter": False}, r'for reading="paper"'),
         ({"reading": "released", "kernel": 5}, r"must be one of 1, 3, got 5 @ \$\.kernel"),
         ({"representatives": 0}, r"at least one representative"),
+        ({"other_regions": "each"}, r"must be one of sum, mean, joint, got 'each'"),
+        ({"score_maps": "res5"}, r"must be one of A, res4, got 'res5'"),
+        ({"supervised": "yes"}, r"must be one of regions, all, none, got 'yes'"),
         ({"reading": "released", "representatives": 0}, r"at least one representative"),
     ],
 )
@@ -255,7 +276,7 @@ def test_runs_record_the_number_of_regions_and_go_on_bit_for_bit(tmp_path: Path)
     train(tiny.begin(tmp_path / "whole", what, loss, build=RANet, threads=1))
     whole = tiny.left(tmp_path / "whole" / tiny.NAME)
     lines = [line for line in whole["metrics"] if "loss" in line]
-    assert [list(line["observed"]) for line in lines] == [["number_of_regions"]] * 3
+    assert [list(line["observed"]) for line in lines] == [["number_of_regions", "positions_in_a_region"]] * 3
     assert all(1 <= line["observed"]["number_of_regions"] <= 25 for line in lines)
     assert set(lines[0]["terms"]) == {"scores", "coarse", "boundary", "coarse_boundary"}
     assert set(lines[0]["scalars"]) == {"construct.weight", "construct.bias"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from papers.ranet import interaction as module
-from papers.ranet.interaction import RegionInteraction, Scope, at, representatives
+from papers.ranet.interaction import Others, RegionInteraction, Scope, at, representatives
 from papers.ranet.regions.construction import Regions, number_regions
 from papers.ranet.released import ReleasedInteraction
 
@@ -64,8 +64,10 @@ def chosen(region: list[int], J: Tensor, K: int) -> dict[int, list[int]]:
     return {q: sorted(sorted(pixels, key=lambda i: -float(J[i].detach()))[:K]) for q, pixels in members.items()}
 
 
-def in_regions(A: Tensor, J: Tensor, region: list[int], K: int, intra: bool, inter: bool) -> Tensor:
-    """O (n c) of one image's A (n c) and J (n), Eq. (6) to (8) as printed."""
+def in_regions(
+    A: Tensor, J: Tensor, region: list[int], K: int, intra: bool, inter: bool, reading: str = "sum"
+) -> Tensor:
+    """O (n c) of one image's A (n c) and J (n), Eq. (6) to (8) as printed, or with another sum in Eq. (7)."""
     phi = chosen(region, J, K)
     JA = {i: J[i] * A[i] for i in range(len(A))}
     L = {}
@@ -78,7 +80,11 @@ def in_regions(A: Tensor, J: Tensor, region: list[int], K: int, intra: bool, int
     for q, pixels in phi.items():
         for p in pixels:
             others = [phi[s] for s in phi if s != q] if inter else []
-            G[p] = V[p] + sum(average(L[p], [V[i] for i in of], [V[i] for i in of]) for of in others)  # Eq. (7)
+            if reading == "joint":
+                others = [[i for of in others for i in of]]
+            weight = 1 / max(1, len(phi) - 1) if reading == "mean" else 1
+            received = (average(L[p], [V[i] for i in of], [V[i] for i in of]) for of in others)
+            G[p] = V[p] + weight * sum(received)  # Eq. (7)
     if not intra:
         return torch.stack([G.get(i, JA[i]) for i in range(len(A))])
     O = []  # noqa: E741
@@ -146,6 +152,18 @@ def test_outputs_and_gradients_equal_the_definition(table_sizes: None, intra: bo
     A = features(of)
     ours = RegionInteraction(2, intra, inter)(A, of)
     assert_close(ours, definition(A, of, 2, "region", intra, inter), [A, of.J])
+
+
+@pytest.mark.parametrize("others", ["sum", "mean", "joint"])
+def test_the_readings_of_equation_7_equal_their_definitions(table_sizes: None, others: Others) -> None:
+    of = regions(MANY, FEW)
+    A = features(of)
+    theirs = [
+        in_regions(a.flatten(1).T, J.flatten(), index.flatten().tolist(), 2, True, True, others).T
+        for a, J, index in zip(A, of.J, of.index, strict=True)
+    ]
+    ours = RegionInteraction(2, others=others)(A, of)
+    assert_close(ours, torch.stack(theirs).view_as(A), [A, of.J])
 
 
 def test_the_steps_of_the_authors_code_equal_their_definition(table_sizes: None) -> None:

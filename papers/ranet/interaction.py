@@ -32,6 +32,7 @@ from core.errors import refuse_unknown, require
 from papers.ranet.regions.construction import Regions
 
 Scope = Literal["region", "global"]
+Others = Literal["sum", "mean", "joint"]
 
 TABLE_ENTRIES = 2**23  # of a block of energies: 34 MB in float32
 
@@ -115,7 +116,11 @@ def collect(
 
 
 def interact(
-    L: Float[Tensor, "b c r"], regions: Regions, phi: Representatives, scope: Scope = "region"
+    L: Float[Tensor, "b c r"],
+    regions: Regions,
+    phi: Representatives,
+    scope: Scope = "region",
+    others: Others = "sum",
 ) -> Float[Tensor, "b c r"]:
     """Let the representatives of different regions exchange what they collected: the inter-region interaction.
 
@@ -125,14 +130,19 @@ def interact(
     only the first term is left. With scope "global" there is one softmax over all representatives, the own region's
     included: A^l_p + sum_i softmax_i(A^l_p . (J_i A^l_i)) A^l_i.
 
+    Unlike the printed equation, `others="mean"` divides the sum by Q - 1, and "joint" takes one softmax over the
+    representatives of all other regions together: both have the weight of one average, however many regions there are.
+
     Raises:
-        ValueError: if the scope is unknown.
+        ValueError: if the scope or what is done with the other regions is unknown.
     """
     refuse_unknown("scope", scope, Scope)
+    refuse_unknown("others", others, Others)
     L = _exact(L)
     weighted = L * at(regions.J[:, None], phi)
     if scope == "region":
-        return weighted + _attend(L, weighted, weighted, phi.region, phi.region, _other_regions)  # Eq. (7)
+        weigh = {"sum": _other_regions, "mean": _mean_of_other_regions, "joint": _all_other_regions}[others]
+        return weighted + _attend(L, weighted, weighted, phi.region, phi.region, weigh)  # Eq. (7)
     return L + _attend(L, weighted, L, _all(phi), _all(phi))
 
 
@@ -172,18 +182,22 @@ class RegionInteraction(nn.Module):
         intra: collection and distribution. Without them representatives start from the first term of Eq. (6) and only
             they are updated: O is A^g where a pixel represents its region, and the first term of Eq. (8) elsewhere.
         inter: interaction. Without it A^g is the first term of Eq. (7).
+        others: of Eq. (7): a "sum" of one softmax for each other region, as printed, their "mean", or one "joint".
 
     Raises:
         ValueError: if `representatives` is below 1.
     """
 
-    def __init__(self, representatives: int = 8, intra: bool = True, inter: bool = True) -> None:
+    def __init__(
+        self, representatives: int = 8, intra: bool = True, inter: bool = True, others: Others = "sum"
+    ) -> None:
         super().__init__()
+        refuse_unknown("others", others, Others)
         require(
             representatives >= 1,
             f"RegionInteraction needs at least one representative per region, got {representatives}; the paper takes 8",
         )
-        self.representatives, self.intra, self.inter = representatives, intra, inter
+        self.representatives, self.intra, self.inter, self.others = representatives, intra, inter, others
 
     def forward(self, A: Float[Tensor, "b c h w"], regions: Regions) -> Float[Tensor, "b c h w"]:
         """Return O for the features A and the regions of the same images."""
@@ -191,7 +205,7 @@ class RegionInteraction(nn.Module):
         phi = representatives(regions, self.representatives)
         J = regions.J[:, None]
         L = collect(A, regions, phi) if self.intra else at(J * A, phi)
-        G = interact(L, regions, phi) if self.inter else at(J, phi) * L
+        G = interact(L, regions, phi, others=self.others) if self.inter else at(J, phi) * L
         return distribute(A, G, regions, phi) if self.intra else _put(J * A, G, phi)
 
 
@@ -228,6 +242,18 @@ def _other_regions(S: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     P = (S - largest.gather(2, group)).exp() * allowed
     total = torch.zeros_like(per_region).scatter_add(2, group, P).gather(2, group)
     return P / torch.where(allowed, total, 1.0)
+
+
+def _mean_of_other_regions(S: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """Return the same softmaxes, divided by the number of other regions: keys have the numbers 0 .. Q - 1."""
+    others = keys.amax(dim=1).clamp(min=1)[:, None, None]
+    return _other_regions(S, queries, keys) / others
+
+
+def _all_other_regions(S: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """Return one softmax of energies S (b q k) over all keys of other regions; 0 if there are none."""
+    allowed = (queries[:, :, None] != keys[:, None]) & (keys[:, None] >= 0) & (queries[:, :, None] >= 0)
+    return S.masked_fill(~allowed, torch.finfo(S.dtype).min).softmax(dim=2) * allowed
 
 
 def _attend(

@@ -26,7 +26,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 from core.networks.network import Network
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
-from papers.ranet.interaction import RegionInteraction
+from papers.ranet.interaction import Others, RegionInteraction
 from papers.ranet.regions.construction import RegionConstruction, Regions
 from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution
 
@@ -39,24 +39,33 @@ class Architecture:
     """What can be chosen about a RANet.
 
     `context`: what pixels gather: "regions", or in their place the baselines of Table 1, "non-local" attention, "spp",
-    or "none". `reading`: "paper" for the equations as printed, "released" for what the authors' code computes.
+    or "none"; "identity" has all layers of a RANet with O = A, which tells what is due to the regions. `reading`:
+    "paper" for the equations as printed, "released" for what the authors' code computes.
+
+    `supervised`: which networks have RCB's score maps and a boundary classifier with the three losses that train them:
+    those with "regions", as the text describes, "all", so that a baseline has the losses of a RANet, or "none".
 
     With regions: `boundary_map` and `semantic_map` say what the region attention map is made of (Table 1), `intra` and
     `inter` which parts of RIB there are (Section 5.1), `representatives` is K. `kernel`: of the released reading's
-    layers over representatives, 3 as released.
+    layers over representatives, 3 as released. `score_maps`: what B and C are made from, "A" by one layer each as the
+    text says, or "res4" by the trunk of the authors' code, which keeps their losses away from A. `other_regions`: what
+    Eq. (7) does with them (`interaction.interact`), "sum" as printed, "mean", or "joint", the one softmax of that code.
 
     `align_corners`: how scores are enlarged (released: True).
     """
 
     backbone: Backbone = Backbone("resnet101", stem="deep64")
-    context: Literal["regions", "non-local", "spp", "none"] = "regions"
+    context: Literal["regions", "non-local", "spp", "identity", "none"] = "regions"
     reading: Literal["paper", "released"] = "paper"
+    supervised: Literal["regions", "all", "none"] = "regions"
     boundary_map: bool = True
     semantic_map: bool = True
     intra: bool = True
     inter: bool = True
     representatives: int = 8
     kernel: Literal[1, 3] = 3
+    score_maps: Literal["A", "res4"] = "A"
+    other_regions: Others = "sum"
     align_corners: bool = True
 
 
@@ -77,7 +86,7 @@ class Heads(nn.Module):
 
 
 class Output(NamedTuple):
-    """Scores at input size; all but the first for training, and only with regions.
+    """Scores at input size; all but the first for training, and only where they are supervised.
 
     `coarse` and `coarse_boundary` are RCB's, what C and B are the softmax of; `boundary` is of the features that are
     classified. Boundaries have two scores: inside a region, and on a boundary.
@@ -92,7 +101,7 @@ class Output(NamedTuple):
 class Analysis(NamedTuple):
     """What the network makes of an image before regions interact, at the size of the features.
 
-    `boundary` and `semantic` are the scores whose softmax is B and C; with them, only with regions, are the regions.
+    `boundary` and `semantic` are the scores whose softmax is B and C. Regions are there only if they are the context.
     """
 
     A: Float[Tensor, "b c h w"]
@@ -108,7 +117,8 @@ class RANet(Network):
     is a 3x3 convolution of A and O side by side, or A itself without context. On an HRNet, A is the atrous pyramid
     (ASPP) of its four resolutions at stride 8.
 
-    While training, the buffer `number_of_regions` holds the mean Q of the last batch, for `metrics.jsonl`.
+    While training, the buffers `number_of_regions` and `positions_in_a_region` hold the means of the last batch, for
+    `metrics.jsonl`; the text has 400 pixels in a region on average (Section 3.3).
 
     Unlike the text, which does not say how O is used, it stands beside A, as in the authors' code. With
     `reading="released"`, B and C come from C3 (res4), and RIB has the layers of that code.
@@ -122,6 +132,7 @@ class RANet(Network):
     """
 
     number_of_regions: Tensor
+    positions_in_a_region: Tensor
 
     def __init__(self, num_classes: int, architecture: Architecture = Architecture(), **choices: Any) -> None:
         super().__init__(num_classes, architecture, **choices)
@@ -144,35 +155,43 @@ class RANet(Network):
         self.fuse = None if self.gather is None else layer(2 * width, width)
         self.classify = classifier(width, num_classes)
 
+        with_regions = architecture.context == "regions"
+        supervised = architecture.supervised == "all" or (with_regions and architecture.supervised == "regions")
+        self.on_res4 = released or architecture.score_maps == "res4"
         self.heads: nn.Module | None = None
+        if with_regions or supervised:
+            self.heads = ReleasedHeads(middle, num_classes) if self.on_res4 else Heads(width, num_classes)
+        self.classify_boundary = classifier(width, 2) if supervised else None
         self.construct: RegionConstruction | None = None
-        self.classify_boundary: nn.Module | None = None
-        if architecture.context == "regions":
-            self.heads = ReleasedHeads(middle, num_classes) if released else Heads(width, num_classes)
+        if with_regions:
             self.construct = RegionConstruction(
                 architecture.reading, boundary=architecture.boundary_map, semantic=architecture.semantic_map
             )
             if self.construct.bias is not None:
                 self.construct.bias.requires_grad_(False)  # it follows the weight
-            self.classify_boundary = classifier(width, 2)
             self.register_buffer("number_of_regions", torch.zeros(()), persistent=False)
+            self.register_buffer("positions_in_a_region", torch.zeros(()), persistent=False)
 
     def analyse(self, image: Float[Tensor, "b 3 h w"]) -> Analysis:
-        """Return the features A, and with regions the scores and the regions of RCB."""
+        """Return the features A, the score maps of RCB if there are any, and the regions if they are the context."""
         maps = self.backbone(image)
         A = self.reduce(maps[-1] if self.resolutions is None else self.resolutions(maps))
-        if self.heads is None or self.construct is None:
+        if self.heads is None:
             return Analysis(A)
-        boundary, semantic = self.heads(maps[-2] if self.architecture.reading == "released" else A)
+        boundary, semantic = self.heads(maps[-2] if self.on_res4 else A)
+        if self.construct is None:
+            return Analysis(A, boundary, semantic)
         B = boundary.float().softmax(dim=1)[:, 1]
         C = semantic.float().softmax(dim=1)
         regions = construct_within_bounds(self.construct, B, C)
         if self.training:
-            self.number_of_regions.copy_(regions.number.float().mean())
+            numbers = regions.number.float()
+            self.number_of_regions.copy_(numbers.mean())
+            self.positions_in_a_region.copy_((B[0].numel() / numbers).mean())
         return Analysis(A, boundary, semantic, regions)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
-        """Return the scores, and with regions what supervises their construction."""
+        """Return the scores, and what supervises the construction of regions."""
         A, coarse_boundary, coarse, regions = self.analyse(image)
         features = A
         if self.gather is not None and self.fuse is not None:
@@ -245,8 +264,9 @@ def refuse_impossible(architecture: Architecture) -> None:
         'intra=False and inter=False are for reading="paper": the released code has layers between all three steps',
     )
     require(
-        not released or architecture.backbone.name != "hrnet_w48",
-        'reading="released" takes B and C from the C3 of a ResNet, which an HRNet has not at stride 8; use "paper"',
+        architecture.backbone.name != "hrnet_w48" or not (released or architecture.score_maps == "res4"),
+        'reading="released" and score_maps="res4" take B and C from the C3 of a ResNet, which an HRNet has not at '
+        'stride 8; use "paper" and "A"',
     )
 
 
@@ -256,8 +276,12 @@ def _context(architecture: Architecture, width: int) -> nn.Module | None:
         return NonLocalAttention(width)
     if architecture.context == "spp":
         return SpatialPyramidPooling(width, architecture.align_corners)
+    if architecture.context == "identity":
+        return nn.Identity()
     if architecture.context == "none":
         return None
     if architecture.reading == "released":
         return ReleasedInteraction(width, architecture.representatives, architecture.kernel)
-    return RegionInteraction(architecture.representatives, intra=architecture.intra, inter=architecture.inter)
+    return RegionInteraction(
+        architecture.representatives, architecture.intra, architecture.inter, architecture.other_regions
+    )

@@ -212,6 +212,39 @@ _CAMVID = (
     _camvid("-semantic", "semantic map alone", Architecture(R18, boundary_map=False)),
 )
 
+RES4_JOINT = Architecture(R18, score_maps="res4", other_regions="joint")
+"""Two choices of the authors' code with the text's equations: score maps of res4, and one softmax in Eq. (7)."""
+
+_LIKE_FOR_LIKE = (
+    # what Table 1 compares, with the losses of RANet in every network, and RANet's layers with O = A
+    _camvid("-backbone-supervised", "backbone, RANet's losses", Architecture(R18, context="none", supervised="all")),
+    _camvid(
+        "-nonlocal-supervised",
+        "non-local attention, RANet's losses",
+        Architecture(R18, context="non-local", supervised="all"),
+    ),
+    _camvid("-identity", "O = A", Architecture(R18, context="identity")),
+    _camvid("-identity-supervised", "O = A, RANet's losses", Architecture(R18, context="identity", supervised="all")),
+    _camvid(
+        "-identity-supervised-res4",
+        "O = A, RANet's losses at res4",
+        Architecture(R18, context="identity", supervised="all", score_maps="res4"),
+    ),
+    _camvid("-unsupervised", "RANet, score maps trained through J alone", Architecture(R18, supervised="none")),
+    # other readings of Eq. (7) and of "two separate convolutional layers"
+    _camvid("-joint", "RANet, one softmax over all other regions", Architecture(R18, other_regions="joint")),
+    _camvid("-mean", "RANet, the mean over the other regions", Architecture(R18, other_regions="mean")),
+    _camvid("-res4", "RANet, score maps from res4", Architecture(R18, score_maps="res4")),
+    _camvid("-res4-joint", "RANet, score maps from res4, one softmax", RES4_JOINT),
+    _camvid(
+        "-res4-joint-unsupervised",
+        "RANet, score maps from res4 trained through J alone, one softmax",
+        replace(RES4_JOINT, supervised="none"),
+    ),
+    _camvid("-released", "RANet as the released code computes it", Architecture(R18, reading="released")),
+)
+"""Ours: what RANet's regions are worth on CamVid, and by which reading; README.md has the numbers."""
+
 _PASCAL_CONTEXT = _context("ranet-r101-pascal-context", "PASCAL Context", PASCAL_CONTEXT, 54.9)
 _COCO_STUFF = _context("ranet-r101-cocostuff", "COCO-Stuff 10k", COCO_STUFF, 40.7)
 _CITYSCAPES_WITH_COARSE = _with_coarse(_CITYSCAPES)
@@ -295,6 +328,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         replace(RELEASED, kernel=1),
     ),
     *_CAMVID,
+    *_LIKE_FOR_LIKE,
     *map(_small, _CAMVID),
     *_TINY,
 )

@@ -250,6 +250,13 @@ _CAMVID_LADDER = (
     _camvid("sanet-r18-camvid", "SANet Res18: SA + categorical + dense", _PLAIN_R18),
 )
 
+_8421 = replace(_PLAIN_R18, downsampling=(8, 4, 2, 1))
+"""The only downsampling of the attention channel that has the multiply-adds of Table 6."""
+_CAMVID_8421 = (
+    _camvid("sanet-r18-camvid-sa-8421", "Res18, SA, downsampled by 8, 4, 2 and 1", _sa(_8421)),
+    _camvid("sanet-r18-camvid-8421", "SANet Res18, downsampled by 8, 4, 2 and 1", _8421),
+)
+
 
 def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
     """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
@@ -350,6 +357,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _reading("max", "maximum pooling", replace(R101, pooling="max")),
     _reading("dense-alone", "Eq. (9) judges the dense head alone", replace(R101, dense_loss="alone")),
     *_CAMVID_LADDER,
+    *_CAMVID_8421,
     _camvid("sanet-r50-camvid", "SANet Res50", Architecture(Backbone("resnet50"))),
     *map(_small, _CAMVID_LADDER),
     *_TINY,
