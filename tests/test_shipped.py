@@ -45,26 +45,55 @@ def test_a_tiny_network_has_less_than_a_million_weights_and_no_licence_but_that_
 
 
 def test_all_tiny_networks_are_trained_and_tested_alike() -> None:
-    first = recipe("danet-tiny-camvid")
+    first = alike(recipe("danet-tiny-camvid"))
     for name in (*BASELINES, *BASELINES.values()):
-        other = recipe(name)
-        assert replace(other, name="", summary="", architecture=None) == replace(
-            first, name="", summary="", architecture=None
-        )
-        assert replace(other.architecture.backbone, output_stride=8) == first.architecture.backbone
+        assert alike(recipe(name)) == first
+        backbone = recipe(name).architecture.backbone
+        assert replace(backbone, output_stride=8) == recipe("danet-tiny-camvid").architecture.backbone
 
 
-@pytest.mark.parametrize(("name", "baseline"), BASELINES.items())
-def test_the_baseline_is_the_same_backbone_without_the_modules(name: str, baseline: str) -> None:
-    assert recipe(baseline).architecture.backbone == recipe(name).architecture.backbone
-    papers_modules = {
-        "danet-tiny-camvid": {"position_attention": "none", "channel_attention": "none", "reduction": 8},
-        "dfdam-tiny-camvid": {"dual_attention_fusion": "none", "position_attention": False},
-        "pdanet-tiny-camvid": {"head": "fcn", "reduction": 8},
-        "ranet-tiny-camvid": {"context": "none"},
-        "sanet-tiny-camvid": {"head": "fcn"},
-    }
-    assert recipe(baseline).architecture == replace(recipe(name).architecture, **papers_modules[name])
+def alike(recipe: Recipe[Any]) -> Recipe[Any]:
+    """A recipe without what is its own."""
+    optimisation = replace(recipe.optimisation, learning_rate=1.0)
+    return replace(recipe, name="", summary="", architecture=None, optimisation=optimisation)
+
+
+@pytest.mark.parametrize("name", [*BASELINES, *BASELINES.values()])
+def test_the_rate_is_lower_where_several_losses_add_up(name: str) -> None:
+    paper, chosen = papers.paper_of(name), recipe(name)
+    output = paper.build(chosen)(torch.randn(2, 3, 64, 64))
+    terms = paper.objective(chosen.architecture)(output, torch.zeros(2, 64, 64, dtype=torch.int64))
+    assert chosen.optimisation.learning_rate == (0.15 if len(terms) == 1 else 0.05)
+
+
+MODULES = {
+    "danet": {"position_attention": "none", "channel_attention": "none", "reduction": 8},
+    "dfdam": {"dual_attention_fusion": "none", "position_attention": False},
+    "pdanet": {"head": "fcn", "reduction": 8},
+    "ranet": {"context": "none"},
+    "sanet": {"head": "fcn"},
+}
+"""What of an architecture is another in the baseline of a paper."""
+
+
+@pytest.mark.parametrize(
+    ("name", "baseline"),
+    [
+        *BASELINES.items(),
+        *(
+            (name.replace("tiny-camvid", "demo"), other.replace("tiny-camvid", "demo"))
+            for name, other in BASELINES.items()
+        ),
+    ],
+)
+def test_the_baseline_is_the_same_backbone_under_the_same_conditions_without_the_modules(
+    name: str, baseline: str
+) -> None:
+    whole, plain = recipe(name), recipe(baseline)
+    without = replace(whole.architecture, **MODULES[papers.paper_of(name).folder])
+    assert without != whole.architecture
+    assert plain.architecture == without
+    assert alike(plain) == alike(whole)
 
 
 def made_up(**about: Any) -> Network:

@@ -106,10 +106,10 @@ _CAMVID = (
 )
 
 
-def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
+def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
     """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
 
-    All papers share these conditions; what a network gains over its baseline is due to its modules.
+    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
     """
     return Recipe(
         name=name,
@@ -117,7 +117,7 @@ def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architectu
         architecture=architecture,
         data=CAMVID,
         augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(0.15, batch=12, length=200, weight_decay=5e-4, ema=0.99),
+        optimisation=Optimisation(rate, batch=12, length=200, weight_decay=5e-4, ema=0.99),
         protocol=Protocol(),
         backbone_weights="none",
     )
@@ -125,22 +125,31 @@ def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architectu
 
 _TINY_BACKBONE = Backbone("resnet16_tiny")
 _TINY = (
-    _tiny("pdanet-tiny-camvid", "PDANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4)),
-    _tiny("pdanet-tiny-camvid-fcn", "FCN Res16-tiny", Architecture(_TINY_BACKBONE, "fcn")),
+    _tiny("pdanet-tiny-camvid", "PDANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4), 0.15),
+    _tiny("pdanet-tiny-camvid-fcn", "FCN Res16-tiny", Architecture(_TINY_BACKBONE, "fcn"), 0.15),
 )
 
 
+_DEMO = Recipe(
+    name=DEMO,
+    summary="ours: embedded scenes, a tiny PDANet, three minutes on two cores",
+    architecture=Architecture(Backbone("resnet10_tiny")),
+    data=SCENES,
+    augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
+    optimisation=Optimisation(0.1, batch=16, length=40),
+    protocol=Protocol(base=192, flip=True),
+    backbone_weights="none",
+)
+_DEMO_BASELINE = replace(
+    _DEMO,
+    name=f"{DEMO}-fcn",
+    summary="ours: embedded scenes, a tiny FCN: the demo without the modules of the paper",
+    architecture=replace(_DEMO.architecture, head="fcn"),
+)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
-    Recipe(
-        name=DEMO,
-        summary="ours: embedded scenes, a tiny PDANet, three minutes on two cores",
-        architecture=Architecture(Backbone("resnet10_tiny")),
-        data=SCENES,
-        augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
-        optimisation=Optimisation(0.1, batch=16, length=40),
-        protocol=Protocol(base=192, flip=True),
-        backbone_weights="none",
-    ),
+    _DEMO,
+    _DEMO_BASELINE,
     # Table 1
     _ade20k("fcn", 1000, 75.61, 33.05),
     _ade20k("psp", 1000, 77.78, 36.28),

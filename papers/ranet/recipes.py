@@ -257,10 +257,10 @@ _COARSE = (
 )
 
 
-def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
+def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
     """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
 
-    All papers share these conditions; what a network gains over its baseline is due to its modules.
+    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
     """
     return Recipe(
         name=name,
@@ -268,7 +268,7 @@ def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architectu
         architecture=architecture,
         data=CAMVID,
         augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(0.15, batch=12, length=200, weight_decay=5e-4, ema=0.99),
+        optimisation=Optimisation(rate, batch=12, length=200, weight_decay=5e-4, ema=0.99),
         protocol=Protocol(),
         backbone_weights="none",
     )
@@ -276,22 +276,31 @@ def _tiny(name: str, what: str, architecture: Architecture) -> Recipe[Architectu
 
 _TINY_BACKBONE = Backbone("resnet16_tiny")
 _TINY = (
-    _tiny("ranet-tiny-camvid", "RANet Res16-tiny", Architecture(_TINY_BACKBONE)),
-    _tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none")),
+    _tiny("ranet-tiny-camvid", "RANet Res16-tiny", Architecture(_TINY_BACKBONE), 0.05),
+    _tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none"), 0.15),
 )
 
 
+_DEMO = Recipe(
+    name=DEMO,
+    summary="ours: embedded scenes, a tiny RANet, three minutes on two cores",
+    architecture=Architecture(Backbone("resnet10_tiny")),
+    data=SCENES,
+    augmentation=Augmentation(crop=96, base=192, scale=(0.75, 1.5), brightness=BRIGHTNESS),
+    optimisation=Optimisation(0.05, batch=16, length=30),
+    protocol=Protocol(base=192, flip=True),
+    backbone_weights="none",
+)
+_DEMO_BASELINE = replace(
+    _DEMO,
+    name=f"{DEMO}-backbone",
+    summary="ours: embedded scenes, a tiny backbone: the demo without the modules of the paper",
+    architecture=replace(_DEMO.architecture, context="none"),
+)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
-    Recipe(
-        name=DEMO,
-        summary="ours: embedded scenes, a tiny RANet, three minutes on two cores",
-        architecture=Architecture(Backbone("resnet10_tiny")),
-        data=SCENES,
-        augmentation=Augmentation(crop=96, base=192, scale=(0.75, 1.5), brightness=BRIGHTNESS),
-        optimisation=Optimisation(0.05, batch=16, length=30),
-        protocol=Protocol(base=192, flip=True),
-        backbone_weights="none",
-    ),
+    _DEMO,
+    _DEMO_BASELINE,
     # Table 1 and Section 5.1
     _ablation("backbone", "backbone", 77.5, "Section 5.1", context="none"),
     _ablation("spp", "SPP", 79.6, context="spp"),
