@@ -25,7 +25,7 @@ from core.errors import door, require
 from core.networks import repository
 from core.networks.network import Network
 from core.testing.report import evaluate_checkpoint
-from core.training.setup import SCORE
+from core.training.folder import SCORE
 from hub import card, publish
 from hub.licences import Licence, licence_of
 from hub.networks import shipped
