@@ -3,7 +3,7 @@
 Three pipelines make the same kind of sample, in turns, so that whatever else the computer does meets all of them:
 
     plain       PIL opens the files, the transforms of torchvision.v2 do the rest: what one would write first
-    here        `core.datasets.transforms.TrainingSamples`, which decodes at each look
+    here        `core.datasets.transforms.TrainingSamples`, which decodes at each look, and gives 8 bits
     cached      the same with decoded pixels in a folder (`--run.cache`), which was filled before
 
 and a fourth, the ceiling, hands out one ready sample again and again: what a loader can do at most. All figures are of
@@ -28,7 +28,7 @@ import torch
 import tyro
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -68,7 +68,7 @@ class Memory(NamedTuple):
     last: float
 
 
-class Plain(Dataset[Sample]):
+class Plain(Dataset[tuple[Tensor, Tensor]]):
     """What one would write first: files opened by PIL, transforms of torchvision.v2."""
 
     def __init__(self, pairs: Pairs, crop: int, base: int, normalisation: Normalisation) -> None:
@@ -95,7 +95,7 @@ class Plain(Dataset[Sample]):
         image, labels = (Image.open(_source(row[name])) for name in ("image", "labels"))
         return v2.functional.to_image(image.convert("RGB")), tv_tensors.Mask(self.lookup[np.asarray(labels)])
 
-    def __getitem__(self, key: tuple[int, int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
         image, labels = self.transform(*self.decoded(key[1]))
         return image.as_subclass(Tensor), labels.as_subclass(Tensor)
 
@@ -134,8 +134,7 @@ def _here(samples: TrainingSamples, pixels: Pixels) -> Pipeline:
     def transform(decoded: tuple[np.ndarray, np.ndarray], index: int) -> Sample:
         image, labels = (torch.from_numpy(part) for part in decoded)
         generator = np.random.default_rng(index)
-        made = augment(image.permute(2, 0, 1), labels, samples.augmentation, generator, samples.fill)
-        return samples.normalisation(made[0]), made[1].long()
+        return augment(image.permute(2, 0, 1), labels, samples.augmentation, generator, samples.fill)
 
     return Pipeline(decode, transform, samples)
 
@@ -143,9 +142,10 @@ def _here(samples: TrainingSamples, pixels: Pixels) -> Pipeline:
 class Clocked:
     """A collate function that adds what its process has used: seconds of processor, bytes of memory of its own."""
 
-    def __call__(self, samples: list[Sample]) -> tuple[Tensor, Tensor, float, int]:
-        images, labels = Collate()(samples)
-        return images, labels, time.process_time(), own_memory()
+    def __call__(self, samples: list[tuple[Tensor, Tensor]]) -> tuple[Any, float, int]:
+        in_8_bits = samples[0][0].dtype == torch.uint8
+        batch = Collate()(samples) if in_8_bits else default_collate(samples)
+        return batch, time.process_time(), own_memory()
 
 
 def own_memory() -> int:
@@ -174,7 +174,7 @@ def loader_cost(samples: Dataset[Sample], images: int, epochs: int = 1) -> tuple
     ]
     loader = DataLoader(samples, batch_sampler=order, collate_fn=Clocked(), num_workers=1)
     own, worker, memory = [], [], []
-    for _, _, seconds, kept in loader:
+    for _, seconds, kept in loader:
         own.append(time.process_time())
         worker.append(seconds)
         memory.append(kept / 1e6)
