@@ -20,7 +20,8 @@ of that run under another recipe. An entry has these fields, in percent where th
 
 The first eleven entries have `minutes` in place of `hours`, and no `changed` (nothing was), `per_class`, `weights` or
 `precision`; the first twenty-five have no `split`, `images`, `protocol`, `device` or `torch`, and do not count the
-weights of the backbone as a change: what their notes say of these.
+weights of the backbone as a change: what their notes say of these. The ten of 2026-11-26 have no `weights`, for these
+were not kept.
 """
 
 import json

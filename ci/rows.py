@@ -153,13 +153,8 @@ def table_row(cells: Sequence[str]) -> str:
 def tables() -> dict[Path, dict[str, str]]:
     """The tables of each README: file -> name of the mark -> text."""
     entries = scores()
-    measured = {entry["recipe"] for entry in entries}
-    summary = {
-        name: recipe
-        for paper in papers.every()
-        for name, recipe in paper.recipes.items()
-        if _headline(paper, recipe, name in measured)
-    }
+    measured = {entry["recipe"] for entry in entries if not changes(entry)}
+    summary = {name: recipe for paper in papers.every() for name, recipe in _first_page(paper, measured).items()}
     files = {ROOT / "README.md": {"results": results(summary, entries)}}
     for paper in papers.every():
         files[ROOT / "papers" / paper.folder / "README.md"] = {
@@ -169,10 +164,16 @@ def tables() -> dict[Path, dict[str, str]]:
     return files
 
 
-def _headline(paper: Paper, recipe: Recipe[Any], measured: bool) -> bool:
-    """Return True for what stands on the first page: what a paper reports beyond ablations, or what was measured."""
-    reporting = {row.table for row in recipe.reported}
-    return bool(reporting.difference(paper.ablations)) if reporting else measured
+def _first_page(paper: Paper, measured: set[str]) -> dict[str, Recipe[Any]]:
+    """A paper's best row whose labels are public, and what was measured: the other rows stand in its README."""
+    known = [
+        (row.value, name)
+        for name, recipe in paper.recipes.items()
+        for row in recipe.reported
+        if row.metric == "mIoU" and row.table not in paper.ablations and SERVER not in caveats(recipe)
+    ]
+    best = {max(known)[1]} if known else set()
+    return {name: recipe for name, recipe in paper.recipes.items() if name in best | measured}
 
 
 def with_tables(text: str, named: dict[str, str]) -> str:

@@ -27,7 +27,7 @@ def mixed_precision(precision: Precision) -> str:
     """Accelerate's word for a precision.
 
     Raises:
-        ValueError: if it is not to be had on this computer.
+        ValueError: if this computer does not have it.
     """
     if precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("--run.precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
@@ -38,7 +38,7 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
     """Join the processes of this run, as `accelerate launch` or `torchrun` started them.
 
     Raises:
-        ValueError: if the batch can't be shared equally, or the precision or a tracker is not to be had here.
+        ValueError: if the batch can't be shared equally, or this computer has not the precision or a tracker.
     """
     if run.deterministic:
         be_deterministic()

@@ -46,8 +46,8 @@ FEW = 2**20
 # On a CPU a block has at most 256 rows and 2 Mi entries: 8 MB stay in cache, and in the heap instead of in fresh pages.
 CPU_ROWS, CPU_ENTRIES = 256, 2**21
 
-# On a GPU a block has rows of all images at once: few launches count there. 192 MB is the size at which two images of
-# 9216 positions take no longer than the usual form (17.7 and 6.4 ms against 18.0 and 6.5; a quarter of it: 30 and 15).
+# On a GPU a block has rows of all images at once: few launches count there. 192 MB are large enough to be as fast as
+# the usual form, and hold its memory under an eighth (two images of 9216 positions; ci/bench/README.md).
 GPU_ENTRIES = 48 * 2**20
 
 # Weights below exp(-60) = 9e-27 of the largest become exp(-60). Left alone they end as denormal numbers, on which some
@@ -93,9 +93,9 @@ def rule(Q: Tensor, K: Tensor, V: Tensor) -> Name:
     Measured on an H200 (torch 2.11, 2026-11-27; two images, n = m = 9216, d = 64, c = 512), forward + backward in ms:
 
                                  usual    split    stream    one fused kernel for both widths
-        bfloat16                   4.4      3.2                27.8
-        float32                   18.0     35.2      17.7      21.2; deterministic 617
-        float32 with TF32          6.5     35.1       6.4      21.1
+        bfloat16                   4.3      3.2      19.2      27.8
+        float32                   17.8     35.7      19.1      21.2; deterministic 617
+        float32 with TF32          6.4     36.4       6.4      21.1
 
     Fused kernels know no TF32. On a CPU they take one width only, and `stream` is the fastest form.
     """
