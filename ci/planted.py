@@ -59,6 +59,7 @@ def _default(what: str, old: str, new: str, papers: tuple[str, ...]) -> Mistake:
 
 
 LOOP = "core/training/loop.py"
+LEARNER = "core/training/learner.py"
 
 SHARED = (
     # defaults, of which every paper's rows make use
@@ -69,16 +70,18 @@ SHARED = (
     _default("another schedule", '] = "poly"\n', '] = "linear"\n', ("danet", "dfdam", "pdanet", "sanet")),
     _default("no flip in training", "    flip: bool = True\n", "    flip: bool = False\n", EVERY),
     _default("an average of the weights", "    ema: float = 0.0\n", "    ema: float = 0.999\n", EVERY),
+    _default("frozen batch normalisation", 'freeze: Literal["none", "backbone", "batchnorm"] = "none"', 'freeze: Literal["none", "backbone", "batchnorm"] = "batchnorm"', EVERY),
+    _default("clipped gradients", "    clip: float | None = None\n", "    clip: float | None = 1.0\n", EVERY),
     _default("steps for epochs", '["epochs", "steps"] = "epochs"\n', '["epochs", "steps"] = "steps"\n', ("danet", "dfdam", "sanet")),
     Mistake("the rate falls by steps done, not by those left", "core/recipe.py", "left = 1 - step / steps", "left = 1 - step / (2 * steps)", STEP),
     # the loop
-    Mistake("no momentum", LOOP, "momentum=optimisation.momentum", "momentum=0.0", STEP),
-    Mistake("no weight decay", LOOP, "weight_decay=optimisation.weight_decay", "weight_decay=0.0", STEP),
-    Mistake("one rate for backbone and heads", LOOP, '"multiplier": optimisation.head_multiplier', '"multiplier": 1.0', STEP),
-    Mistake("the backbone learns at the heads' rate", LOOP, '"params": backbone, "multiplier": 1.0', '"params": backbone, "multiplier": optimisation.head_multiplier', STEP),
-    Mistake("the rate never falls", LOOP, "rate = optimisation.rate(step, steps)", "rate = optimisation.rate(0, steps)", STEP),
-    Mistake("frozen batch normalisation", LOOP, "    plain.train()\n", "    plain.train()\n    [m.eval() for m in plain.modules() if isinstance(m, nn.BatchNorm2d)]\n", STEP),
-    Mistake("dropout never drawn", LOOP, "    plain.train()\n", "    plain.train()\n    [m.eval() for m in plain.modules() if isinstance(m, nn.Dropout2d)]\n", STEP),
+    Mistake("no momentum", LEARNER, "momentum=optimisation.momentum", "momentum=0.0", STEP),
+    Mistake("no weight decay", LEARNER, "momentum=optimisation.momentum, weight_decay=optimisation.weight_decay", "momentum=optimisation.momentum, weight_decay=0.0", STEP),
+    Mistake("one rate for backbone and heads", LEARNER, '"multiplier": optimisation.head_multiplier', '"multiplier": 1.0', STEP),
+    Mistake("the backbone learns at the heads' rate", LEARNER, '"params": backbone, "multiplier": 1.0', '"params": backbone, "multiplier": optimisation.head_multiplier', STEP),
+    Mistake("the rate never falls", LEARNER, "rate = self.optimisation.rate(step, self.steps)", "rate = self.optimisation.rate(0, self.steps)", STEP),
+    Mistake("frozen batch normalisation", LEARNER, "        self.plain.train()\n", "        self.plain.train()\n        [m.eval() for m in self.plain.modules() if isinstance(m, nn.BatchNorm2d)]\n", STEP),
+    Mistake("dropout never drawn", LEARNER, "        self.plain.train()\n", "        self.plain.train()\n        [m.eval() for m in self.plain.modules() if isinstance(m, nn.Dropout2d)]\n", STEP),
     Mistake("the mean of the terms for their sum", LOOP, "torch.stack(list(terms.values())).sum()", "torch.stack(list(terms.values())).mean()", STEP),
     Mistake("the first term alone", LOOP, "torch.stack(list(terms.values())).sum()", "next(iter(terms.values()))", STEP),
     # layers and backbones
@@ -116,8 +119,8 @@ DANET = (
     _model("danet", "the channel loss judges the position branch", "enlarge(self.classify_channel(channel))", "enlarge(self.classify_channel(position))"),
     _model("danet", "the position loss trains its classifier alone", "enlarge(self.classify_position(position))", "enlarge(self.classify_position(position.detach()))", GRADIENTS),
     _model("danet", "the sign of Eq. (3)", 'self.sign = 1.0 if form == "paper" else -1.0', "self.sign = 1.0"),
-    _loss("danet", "no loss of the channel branch", 'terms["channel"] = cross_entropy(output.channel, labels)', "pass"),
-    _loss("danet", "the fused scores judged twice", 'terms["channel"] = cross_entropy(output.channel, labels)', 'terms["channel"] = cross_entropy(output.scores, labels)'),
+    _loss("danet", "no loss of the channel branch", 'terms["channel"] = cross_entropy(output.channel, labels, class_weights)', "pass"),
+    _loss("danet", "the fused scores judged twice", 'terms["channel"] = cross_entropy(output.channel, labels, class_weights)', 'terms["channel"] = cross_entropy(output.scores, labels)'),
 )  # fmt: skip
 
 DFDAM = (

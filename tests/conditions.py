@@ -48,8 +48,16 @@ def optimisation(
     momentum: float = 0.9,
     weight_decay: float,
     ema: float = 0.0,
+    optimiser: str = "sgd",
+    warmup: int = 0,
+    clip: float | None = None,
+    class_weights: str = "none",
+    freeze: str = "none",
 ) -> Values:
-    """Stochastic gradient descent. All five papers name SGD; four of them 'poly' with power 0.9 and momentum 0.9."""
+    """Stochastic gradient descent. All five papers name SGD; four of them 'poly' with power 0.9 and momentum 0.9.
+
+    None of the texts and of the released codes warms up, clips gradients, weighs classes or freezes anything.
+    """
     return dict(locals())
 
 
