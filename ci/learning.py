@@ -51,7 +51,7 @@ Line = dict[str, Any]
 def command(folder: str, seed: int, to: Path) -> list[str]:
     """The words that train a demo for the budget."""
     words = [f"papers/{folder}/train.py", _demo(folder), "--recipe.optimisation.length", str(EPOCHS)]
-    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to)]
+    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to), "--name", _demo(folder)]
 
 
 def _demo(folder: str) -> str:

@@ -59,7 +59,7 @@ def test_help_lists_every_recipe_with_its_number(tmp_path: Path) -> None:
 
 def test_a_short_training_and_its_test(tmp_path: Path) -> None:
     """The shortest real run: one step on the embedded scenes, then the score of its checkpoint once more."""
-    trained = launch(PAPERS / "danet" / "train.py", *words(SMALLEST), cwd=tmp_path)
+    trained = launch(PAPERS / "danet" / "train.py", *words(SMALLEST), "--name", DEMO, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "changed from the published recipe: optimisation.length: 40 -> 1" in trained.stdout
     folder = tmp_path / "runs" / DEMO

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from core import launch
 from core.images.classes import Classes
 from core.recipe import Recipe
 from core.testing.metrics import Score
@@ -222,7 +223,7 @@ def test_the_command_says_both_conventions(
         assert options.recipe.name == name
         return Score(classes, confusion)
 
-    monkeypatch.setattr(evaluate, "evaluate_checkpoint", tested)
+    monkeypatch.setattr(launch, "evaluate_checkpoint", tested)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", name])
     evaluate.main()
     expected = f"mIoU x 59/60, the paper's 60 classes with background: {100 * 58 / 60:.2f}\n"
