@@ -176,16 +176,14 @@ def test_testing_is_as_on_the_cpu(paper: Paper, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-@papers
-def test_on_the_cpu_the_same_functions_run(paper: Paper, tmp_path: Path) -> None:
-    assert goes_on_bit_for_bit(paper, "bf16", tmp_path).type == "cpu"
-    answers_as_on_the_cpu(paper, "cpu")
+def test_on_the_cpu_the_same_functions_run(tmp_path: Path) -> None:
+    assert goes_on_bit_for_bit(PAPERS["danet"], "bf16", tmp_path).type == "cpu"
+    answers_as_on_the_cpu(PAPERS["danet"], "cpu")
 
 
 @pytest.mark.slow
-@papers
-def test_on_the_cpu_compiled_runs_are_the_usual_ones(paper: Paper, tmp_path: Path) -> None:
-    in_a_process("cpu", paper.folder, to=tmp_path)
+def test_on_the_cpu_a_compiled_run_is_the_usual_one(tmp_path: Path) -> None:
+    in_a_process("cpu", "danet", to=tmp_path)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def test_recording_goes_on_where_it_stopped(file: Path, monkeypatch: pytest.Monk
 def test_the_command_is_the_paper_s_own() -> None:
     words = " ".join(command("danet", 3, Path("runs")))
     training = "papers/danet/train.py danet-demo --recipe.optimisation.length 8"
-    assert words == f"{training} --run.seed 3 --run.threads 1 --to runs"
+    assert words == f"{training} --run.seed 3 --run.threads 1 --to runs --name danet-demo"
 
 
 def test_a_training_that_fails_is_not_judged_and_not_recorded(
