@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
-import psutil
 import timm.layers
 import torch
 from accelerate import Accelerator
@@ -100,14 +99,6 @@ def workers(chosen: int | None, device: torch.device) -> int:
         return chosen
     share = _share_of_cores()
     return min(share, 2) if device.type == "cpu" else min(max(share - 1, 1), 16)
-
-
-def free_memory(device: torch.device) -> int:
-    """The bytes that are free on a CUDA device, with what PyTorch keeps for later, or else in the computer's memory."""
-    if device.type != "cuda":
-        return psutil.virtual_memory().available
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _share_of_cores() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_origin
+from typing import Any, Literal, TypeVar, cast, get_origin, get_type_hints
 
 import cattrs
 
@@ -59,7 +59,10 @@ def checked(value: Kind) -> Kind:
     Raises:
         ValueError: naming the field, its word and the allowed ones.
     """
-    return from_json(type(value), to_json(value))
+    for name, kind in get_type_hints(type(value)).items():
+        if get_origin(kind) is Literal:
+            refuse_unknown(name, getattr(value, name), kind)
+    return value
 
 
 def _said(error: BaseException, kind: Any) -> str:

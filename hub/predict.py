@@ -21,6 +21,7 @@ from tqdm import tqdm
 from core import machine
 from core.errors import door
 from core.images.reading import ENDINGS, header
+from core.memory import free_memory
 from core.networks.inference import scores_bytes
 from core.networks.network import Network, Prediction
 from core.recipe import Protocol
@@ -119,7 +120,7 @@ def _refuse_too_large(file: Path, network: Network, protocol: Protocol | None) -
     """Refuse a picture whose scores alone take more than the memory of this machine."""
     width, height, *_ = header(file)
     used = protocol or (network.about.protocol if network.about else Protocol())
-    needed, there = scores_bytes(height, width, network.num_classes, used), machine.free_memory(torch.device("cpu"))
+    needed, there = scores_bytes(height, width, network.num_classes, used), free_memory(torch.device("cpu"))
     if needed > there:
         raise ValueError(
             f"{file} has {width} x {height} pixels; the scores of its {network.num_classes} classes take "

@@ -19,15 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import papers
-from core import files
+from core import datasets, files
 from core.command import EvaluationOptions
+from core.datasets.dataset import Licence
 from core.errors import door, require
 from core.networks import repository
 from core.networks.network import Network
 from core.testing.report import evaluate_checkpoint
 from core.training.folder import SCORE
 from hub import card, publish
-from hub.licences import Licence, licence_of
 from hub.networks import shipped
 
 LARGEST_FILE = 2_000_000
@@ -100,7 +100,7 @@ def ship(options: Options) -> Path:
     files.write_json(aside / SCORE, {name: value for name, value in score.items() if name != "confusion"})
     publication = card.Publication(recipe.name, paper, used, about, changed, ((used, score),))
     (aside / publish.CARD).write_text(card.text(publication), encoding="utf-8")
-    (aside / LICENCE).write_text(terms(licence_of(recipe.data.name)), encoding="utf-8")
+    (aside / LICENCE).write_text(terms(datasets.find(recipe.data.name).licence), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     return folder

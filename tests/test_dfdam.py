@@ -592,7 +592,7 @@ def test_the_command_writes_both_figures(weights_folder: Path, tmp_path: Path, m
     ("words", "said"),
     [
         (["photo.png", "--channel", "17"], "--channel must be 1 to 16, got 17"),
-        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["nowhere.png"], "there is no image file nowhere.png"),
         (["--to", __file__], "--to must be a folder"),
         (["--weights", f"runs/{DEMO}"], "run train.py first"),
     ],

@@ -124,7 +124,9 @@ ATTENTION = {
         "alpha_H * X_L, alpha_L * X_H",
     ),
     "pdanet": Bug("papers.pdanet.model", "PositionAttention.forward", "attention(C, B, D)", "attention(B, C, D)"),
-    "ranet": Bug("papers.ranet.interaction", "RegionInteraction.forward", "interact(L, regions, phi)", "L"),
+    "ranet": Bug(
+        "papers.ranet.interaction", "RegionInteraction.forward", "interact(L, regions, phi, others=self.others)", "L"
+    ),
     "sanet": Bug("papers.sanet.model", "SqueezeAndAttention.forward", "X_attn * X_res + X_attn", "X_attn * X_res"),
 }
 

@@ -16,6 +16,7 @@ from seeded import image, weights
 from torch import Tensor
 
 import hub
+import papers
 from core import datasets
 from core.networks.backbones import Backbone, Features, build, load_weights
 from core.networks.network import Network
@@ -263,8 +264,8 @@ def test_files_of_mmsegmentation_are_known_by_their_names(tmp_path: Path, monkey
 
 
 def test_the_classes_are_those_of_the_data() -> None:
-    for layout in LAYOUTS.values():
-        for recipe in layout.paper.recipes.values():
+    for paper in papers.every():
+        for recipe in paper.recipes.values() if paper.public else ():
             assert len(datasets.find(recipe.data.name).classes or ()) == recipe.data.num_classes
 
 

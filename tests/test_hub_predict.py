@@ -139,7 +139,7 @@ def test_a_picture_whose_scores_do_not_fit_says_so_before_they_are_made(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture(tmp_path / "photo.png", 57, 30)
-    monkeypatch.setattr(predict.machine, "memory", lambda: 4 * 10 * 57 * 30 - 1)
+    monkeypatch.setattr(predict, "free_memory", lambda device: 4 * 10 * 57 * 30 - 1)
     with pytest.raises(SystemExit):
         command(monkeypatch, weights, tmp_path / "photo.png", "--to", tmp_path / "out", "--protocol", "whole")
     assert "photo.png has 57 x 30 pixels; the scores of its 10 classes take" in capsys.readouterr().out

@@ -14,7 +14,7 @@ import torch
 from hostile import Hostile
 from PIL import Image
 
-from core import machine
+import core.networks.network as network_module
 from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
@@ -86,12 +86,12 @@ def test_probabilities_sum_to_one_however_scores_were_merged(merge: Any) -> None
 
 
 def test_a_picture_that_needs_more_memory_than_there_is_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "free_memory", lambda device: 10**6)
+    monkeypatch.setattr(network_module, "free_memory", lambda device: 10**6)
     with pytest.warns(
         UserWarning, match=r"57 x 40 pixels takes about .* GB, but 0.0 GB are free on cpu: .*protocol wit"
     ):
         network().predict(photo(), Protocol())
-    monkeypatch.setattr(machine, "free_memory", lambda device: 10**8)
+    monkeypatch.setattr(network_module, "free_memory", lambda device: 10**8)
     network().predict(photo())  # warnings are errors
 
 

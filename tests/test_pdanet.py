@@ -333,7 +333,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
         PositionAttention(12, reduction=8)
     with pytest.raises(ValueError, match=r"got 12 and 0"):
         PositionAttention(12, reduction=0)
-    with pytest.raises(ValueError, match=r"ChannelAttention must be one of released, paper, got 'relaesed'"):
+    with pytest.raises(ValueError, match=r"channel_attention must be one of released, paper, got 'relaesed'"):
         PDANet(5, Architecture(TINY, channel_attention=typo))
     with pytest.raises(ValueError, match=r"head must be one of pdanet, psp, danet, fcn, got 'relaesed'"):
         PDANet(5, Architecture(TINY, head=typo))
@@ -596,7 +596,7 @@ def test_the_command_writes_a_picture(weights_folder: Path, tmp_path: Path, monk
     [
         (["--point", "500,2"], "x below 128"),
         (["--point", "here"], "got 'here'"),
-        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["nowhere.png"], "there is no image file nowhere.png"),
         (["--weights", f"runs/{DEMO}"], "run train.py first"),
     ],
 )

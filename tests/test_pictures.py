@@ -105,7 +105,7 @@ def test_curves_have_a_panel_for_what_there_is(tmp_path: Path) -> None:
         with Image.open(path) as picture:
             picture.load()
             heights.append(picture.height)
-    assert [height / heights[0] for height in heights] == pytest.approx([1, 3 / 2, 4 / 2, 5 / 2], abs=0.01)
+    assert [height / heights[0] for height in heights] == pytest.approx([1, 4 / 2, 5 / 2, 6 / 2], abs=0.01)
 
 
 def test_curves_take_gaps_repeated_steps_and_other_formats(tmp_path: Path) -> None:

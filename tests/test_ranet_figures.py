@@ -103,7 +103,7 @@ def test_the_command_writes_a_row_for_each_checkpoint(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["nowhere.png"], "there is no image file nowhere.png"),
         (["--side", "0"], "at least 1 pixel, got 0"),
         (["--weights", f"runs/{DEMO}"], "run train.py first"),
         (["--weights", "other.pt"], "is not the state of a training run"),

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import safetensors.torch
 import tiny
@@ -23,6 +22,7 @@ from tiny import NAME, begin, differing, left, recipe
 from torch import Tensor
 
 from core import files
+from core.datasets.samples import labels_of
 from core.networks.losses import cross_entropy
 from core.recipe import Optimisation, Run
 from core.testing.metrics import Score
@@ -126,7 +126,7 @@ def test_another_data_set_of_the_same_length_is_refused(tmp_path: Path, monkeypa
 
     def turned(split: str) -> Any:
         whole = usual(split)
-        return dataclasses.replace(whole, rows=whole.rows.select(range(len(whole) - 1, -1, -1)))
+        return dataclasses.replace(whole, rows=list(reversed(whole.rows)))
 
     monkeypatch.setattr(tiny, "pairs", turned)
     with pytest.raises(ValueError, match=r"data.train: 13 images, \w+ -> 13 images, \w+"):
@@ -378,7 +378,7 @@ def test_median_frequency_weighs_rare_classes_more() -> None:
     """Every class's weight from its definition, in loops over the labels."""
     pairs = tiny.pairs("val")
     weights = median_frequency(pairs, tiny.Tiny(10).normalisation)
-    rows = [torch.tensor(np.array(pairs.rows[index]["labels"])).flatten() for index in range(len(pairs))]
+    rows = [torch.tensor(labels_of(pairs.rows[index])).flatten() for index in range(len(pairs))]
     frequency = {}
     for label in range(10):
         having = [row[row != 255] for row in rows if (row == label).any()]

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core import launch, machine
+from core.images.classes import Classes
 from core.networks.backbones import NETWORKS, Backbone
+from core.testing.metrics import Score
 from papers.sanet.baselines import DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence
 from papers.sanet.model import Architecture, Output, SANet, SqueezeAndAttention, SqueezeAndExcitation
@@ -471,7 +473,8 @@ def test_training_takes_the_weights_of_the_recipe(monkeypatch: pytest.MonkeyPatc
         return "training"
 
     monkeypatch.setattr(launch, "set_up", set_up)
-    monkeypatch.setattr(launch.loop, "train", seen.append)
+    done = Score(Classes.coloured(["all"]), torch.ones(1, 1, dtype=torch.int64))
+    monkeypatch.setattr(launch.loop, "train", lambda training: seen.append(training) or done)
     for words in (["sanet-demo"], ["sanet-demo", "--recipe.architecture.alpha", "0.6"]):
         monkeypatch.setattr(sys, "argv", ["train.py", *words])
         launch.train(PAPER)

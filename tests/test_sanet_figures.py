@@ -102,7 +102,7 @@ def test_the_command_writes_a_picture(weights: Path, tmp_path: Path, monkeypatch
     [
         (["--point", "500,2"], "x below 128"),
         (["--point", "here"], "got 'here'"),
-        (["nowhere.png"], "there is no photo nowhere.png"),
+        (["nowhere.png"], "there is no image file nowhere.png"),
         (["--weights", f"runs/{DEMO}"], "run train.py first"),
     ],
 )

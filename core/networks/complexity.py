@@ -42,7 +42,7 @@ class Convention:
         try:
             return products(build, self.size) if self.rules == "products" else layers(build, self.size, self.rules)
         except RuntimeError as error:
-            if "meta tensors" not in str(error):
+            if "meta tensor" not in str(error):
                 raise
             with torch.device("meta"):
                 return Complexity(parameters(build()), math.nan)

@@ -15,12 +15,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from core import errors, files, machine
+from core import errors, files
 from core.errors import require, unknown
 from core.images import pictures
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation, to_tensor
 from core.images.reading import open_rgb, upright_rgb
+from core.memory import free_memory
 from core.networks import backbones, fingerprint, repository, weights
 from core.networks.backbones import Backbone, Features
 from core.networks.inference import infer, memory
@@ -169,7 +170,7 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
     def _warn_of_memory(self, pixels: Tensor, protocol: Protocol, device: torch.device) -> None:
         """Say, before anything is allocated, if an image would take more memory than there is."""
         height, width = pixels.shape[-2:]
-        needed, free = memory(height, width, self.num_classes, protocol, device), machine.free_memory(device)
+        needed, free = memory(height, width, self.num_classes, protocol, device), free_memory(device)
         if needed > free:
             windows = (
                 "" if protocol.crop else ", or pass a protocol with windows, such as Protocol(crop=768, stride=512)"
