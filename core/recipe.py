@@ -65,8 +65,11 @@ class Data:
     name: Annotated[str, tyro.conf.arg(aliases=["--dataset"], help="scenes, camvid, folder, hub:org/name, ...")]
     num_classes: int
     train: str = "train"
+    """The split that is trained on."""
     validation: str = "val"
+    """The split that chooses, and shows how the training goes."""
     test: str = "val"
+    """The split of the reported number."""
 
     def __post_init__(self) -> None:
         require(1 <= self.num_classes <= 255, f"num_classes must be 1 to 255, got {self.num_classes}")
@@ -76,28 +79,29 @@ class Data:
 class Augmentation:
     """How a training sample is made: scale, pad, crop, flip, brightness; in this order.
 
-    The `edge` of the image is brought to `base` pixels (None: its own size) times a factor: one of `scale` if `listed`,
-    else drawn uniformly between its two numbers (None: always 1). The factor is drawn for each image, or with `shared`
-    once for all images of a step. With `limit`, an image whose longest side would exceed it is reduced to it.
-
-    A `crop` x `crop` window is drawn at random, after padding with the mean colour and ignored labels where the image
-    is smaller. Without a crop (None) whole images are taken, and a batch is padded, at the right and at the bottom, to
-    its largest sides, rounded up to a multiple of `multiple`.
-
-    It is mirrored with probability 1/2 if `flip`; brightness is multiplied by a factor from [1 - brightness, 1 +
-    brightness].
+    Padding has the mean colour, and labels that are ignored.
     """
 
     crop: int | None
+    """Side of the square window that is drawn at random, in pixels; None: whole images, padded to a batch's largest."""
     base: int | None = None
+    """Pixels that the edge is brought to before scaling; None: its own."""
     edge: Edge = "short"
+    """Which edge that is."""
     scale: tuple[float, ...] | None = None
+    """The lowest and the highest factor, drawn uniformly, or with `listed` the factors themselves; None: always 1."""
     listed: bool = False
+    """Draw one of the factors instead of any between two."""
     flip: bool = True
+    """Mirror half of the images."""
     brightness: float = 0.0
+    """Multiply the brightness by a factor from 1 - this to 1 + this."""
     shared: bool = False
+    """Draw one factor for all images of a step."""
     limit: int | None = None
+    """The longest side that an image may have after scaling, in pixels; a longer one is reduced to it."""
     multiple: int = 1
+    """Without a crop: both sides of a batch are rounded up to a multiple of this."""
 
     def __post_init__(self) -> None:
         require(self.crop is None or self.crop >= 1, f"augmentation.crop must be at least 1 pixel, got {self.crop}")
@@ -119,23 +123,28 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Stochastic gradient descent with momentum, as all five papers use it.
-
-    `batch` is the total over all processes and accumulated parts. Everything outside the backbone learns at
-    `head_multiplier` times `learning_rate`; weight decay acts on every parameter. `ema` is the decay of an
-    exponential moving average of the weights, which is then what is validated and saved; 0 keeps none.
-    """
+    """Stochastic gradient descent with momentum, as all five papers use it, and what data of one's own may need."""
 
     learning_rate: float
+    """Of the backbone, in the first step after the warm-up."""
     batch: int
+    """Images of a step, over all processes and accumulated parts together."""
     length: int
+    """Of the training, in `unit`."""
     unit: Literal["epochs", "steps"] = "epochs"
+    """What the length counts."""
     schedule: Literal["poly", "linear"] = "poly"
+    """How the rate falls to 0: by (1 - step / steps) to the `power`, or linearly."""
     power: float = 0.9
+    """Of the schedule poly."""
     head_multiplier: float = 1.0
+    """Everything outside the backbone learns at this times the rate."""
     momentum: float = 0.9
+    """Of SGD."""
     weight_decay: float = 1e-4
+    """It acts on every parameter."""
     ema: float = 0.0
+    """Decay of a moving average of the weights, which is then validated and saved; 0: none."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """For own data: AdamW in place of SGD with momentum; its rates are about a hundred times smaller."""
     warmup: int = 0
@@ -187,25 +196,28 @@ class Optimisation:
 class Protocol:
     """How an image is tested. The same value serves validation, testing and the gates.
 
-    The `edge` of the image is brought to `base` pixels (None: its own size) times each of `scales`; with `limit`, an
-    image whose longest side would exceed it is reduced to it. Both sides are then rounded up to a multiple of
-    `multiple`, which changes the proportions by less than that many pixels. With `crop`, a
-    `crop` x `crop` window slides over it in steps of `stride`, the last one shifted inside; without, the whole image
-    is one window. `flip` adds the mirrored image. `merge` says how several answers become one: "softmax" averages
-    probabilities; "scores" averages the scores of windows, as mmsegmentation does; "exp" averages
-    exp(scores + mirrored scores), which weighs confident windows more, as the released code of DANet and its relatives
-    does, and divides by the sum over the classes.
+    Of `merge`, "softmax" averages probabilities, "scores" averages the scores of windows, as mmsegmentation does, and
+    "exp" averages exp(scores + mirrored scores), which weighs confident windows more, as the released code of DANet
+    and its relatives does.
     """
 
     crop: int | None = None
+    """Side of the window that slides over the image, in pixels; None: the whole image is one window."""
     stride: int | None = None
+    """Steps of the window, the last of which is shifted inside."""
     base: int | None = None
+    """Pixels that the edge is brought to before scaling; None: its own."""
     edge: Edge = "long"
+    """Which edge that is."""
     scales: tuple[float, ...] = (1.0,)
+    """Each is tested, and the answers are merged."""
     flip: bool = False
+    """Test the mirrored image too."""
     merge: Literal["softmax", "scores", "exp"] = "softmax"
     limit: int | None = None
+    """The longest side that an image may have, in pixels; a longer one is reduced to it."""
     multiple: int = 1
+    """Both sides are rounded up to a multiple of this, which changes the proportions by less."""
 
     def __post_init__(self) -> None:
         require(
@@ -288,6 +300,7 @@ class Run:
     resume_anyway: bool = False
     """Go on with another precision, number of processes or threads, or torch version; the score then says so."""
     seed: int = 0
+    """Of the order of the images, their augmentation, dropout and untrained weights."""
     workers: Annotated[
         int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
     ] = None
@@ -298,6 +311,7 @@ class Run:
         int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
     ] = 1
     precision: Precision = "fp32"
+    """Of products and convolutions; weights and sums stay float32."""
     compile: Annotated[
         bool, tyro.conf.arg(help="compile the network for training; it is tested and saved as it is")
     ] = False
@@ -325,6 +339,7 @@ class Run:
     patience: int = 0
     """Stop after so many validations in a row without a better one; 0: never."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Where the curves go too; each must be installed."""
 
     def __post_init__(self) -> None:
         for name, least in (("accumulate", 1), ("log_every", 1), ("save_every", 1), ("seed", 0)):

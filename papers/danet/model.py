@@ -29,22 +29,21 @@ Form = Literal["released", "paper"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What can be chosen about a DANet.
-
-    `position_attention` and `channel_attention`: "released" as in the authors' code, "paper" as in the text, or
-    "none". `reduction`: the queries and keys of the position attention have 1/reduction of its channels (released 8,
-    text 1). `side_scores`: with both modules, each gets a classifier and a loss of its own, as released.
-    `align_corners`: how scores are enlarged (released: True). `deep_supervision`: a second classifier on C3 while
-    training, as in mmsegmentation; neither the paper nor its authors' code has it.
-    """
+    """What can be chosen about a DANet."""
 
     backbone: Backbone = Backbone("resnet101", multi_grid=(4, 8, 16))
     position_attention: Literal["released", "paper", "none"] = "released"
+    """"released" as in the authors' code, "paper" as in the text, or none."""
     channel_attention: Literal["released", "paper", "none"] = "released"
+    """Likewise."""
     reduction: int = 8
+    """Queries and keys of the position attention have 1/reduction of its channels (released 8, text 1)."""
     side_scores: bool = True
+    """With both modules, each gets a classifier and a loss of its own, as released."""
     align_corners: bool = True
+    """How scores are enlarged (released: True)."""
     deep_supervision: bool = False
+    """A second classifier on C3 while training, as in mmsegmentation; not in the paper or its code."""
 
 
 class PositionAttention(nn.Module):

@@ -33,18 +33,19 @@ ChannelWeights = Float[Tensor, "b c 1 1"]
 class Architecture:
     """What can be chosen about a DF-DAM.
 
-    `dual_attention_fusion`: "text" pools the converted high-level features for the channel weights, as the text says;
-    "budget" pools them before conversion and squeezes them, which meets the paper's numbers of parameters to the
-    printed digit; "none" adds the two stages. `position_attention`: whether the spatial information is filtered.
-    Without both it is the "Sum" baseline. `channels`: the width c (paper: 128); hidden layers have half of it.
-    `align_corners`: how features and scores are enlarged.
+    Without fusion and position attention it is the "Sum" baseline. The fusion "budget" meets the paper's numbers of
+    parameters to the printed digit, "text" is as the text says.
     """
 
     backbone: Backbone = Backbone("resnet101", output_stride=32)
     dual_attention_fusion: Literal["text", "budget", "none"] = "text"
+    """text: channel weights from converted features; budget: before conversion, squeezed; none: the sum."""
     position_attention: bool = True
+    """Filter the spatial information."""
     channels: int = 128
+    """The width c (paper: 128); hidden layers have half of it."""
     align_corners: bool = True
+    """How features and scores are enlarged."""
 
 
 class DualAttentionFusion(nn.Module):

@@ -39,23 +39,21 @@ Form = Literal["released", "paper"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What can be chosen about a PDANet.
-
-    `head`: what stands on the backbone, by its row in Tables 1 and 2: "pdanet", "psp" (pyramid pooling alone), "danet"
-    (dual attention alone) or "fcn" (a 3x3 convolution). `channel_attention`: "released" as in the author's code,
-    "paper" as in Eq. (8). `reduction`: the queries and keys of the position attention have 1/reduction of its channels
-    (released 8, text 1). `deep_supervision`: a second classifier on C3 while training, which neither the paper nor its
-    code has. `loss_size`: where the objective compares scores and labels, at the size of the "image" or of the
-    "features", an eighth of it (released). `align_corners`: how features and scores are enlarged (released: False).
-    """
+    """What can be chosen about a PDANet."""
 
     backbone: Backbone = Backbone("resnet18", stem="deep64")
     head: Literal["pdanet", "psp", "danet", "fcn"] = "pdanet"
+    """By its row in Tables 1 and 2: pdanet, psp (pyramid pooling), danet (dual attention), fcn (a 3x3 convolution)."""
     channel_attention: Form = "released"
+    """"released" as in the author's code, "paper" as in Eq. (8)."""
     reduction: int = 8
+    """Queries and keys of the position attention have 1/reduction of its channels (released 8, text 1)."""
     deep_supervision: bool = False
+    """A second classifier on C3 while training, which neither the paper nor its code has."""
     loss_size: Literal["image", "features"] = "image"
+    """Compare scores and labels at the size of the image, or of the features, an eighth of it (released)."""
     align_corners: bool = False
+    """How features and scores are enlarged (released: False)."""
 
 
 class PositionAttention(nn.Module):

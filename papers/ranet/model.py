@@ -36,37 +36,33 @@ HIGH_RESOLUTION = 512
 
 @dataclass(frozen=True)
 class Architecture:
-    """What can be chosen about a RANet.
-
-    `context`: what pixels gather: "regions", or in their place the baselines of Table 1, "non-local" attention, "spp",
-    or "none"; "identity" has all layers of a RANet with O = A, which tells what is due to the regions. `reading`:
-    "paper" for the equations as printed, "released" for what the authors' code computes.
-
-    `supervised`: which networks have RCB's score maps and a boundary classifier with the three losses that train them:
-    those with "regions", as the text describes, "all", so that a baseline has the losses of a RANet, or "none".
-
-    With regions: `boundary_map` and `semantic_map` say what the region attention map is made of (Table 1), `intra` and
-    `inter` which parts of RIB there are (Section 5.1), `representatives` is K. `kernel`: of the released reading's
-    layers over representatives, 3 as released. `score_maps`: what B and C are made from, "A" by one layer each as the
-    text says, or "res4" by the trunk of the authors' code, which keeps their losses away from A. `other_regions`: what
-    Eq. (7) does with them (`interaction.interact`), "sum" as printed, "mean", or "joint", the one softmax of that code.
-
-    `align_corners`: how scores are enlarged (released: True).
-    """
+    """What can be chosen about a RANet."""
 
     backbone: Backbone = Backbone("resnet101", stem="deep64")
     context: Literal["regions", "non-local", "spp", "identity", "none"] = "regions"
+    """What pixels gather: regions, a baseline of Table 1, or with identity O = A behind the same layers."""
     reading: Literal["paper", "released"] = "paper"
+    """The equations as printed, or what the authors' code computes."""
     supervised: Literal["regions", "all", "none"] = "regions"
+    """Which contexts have RCB's score maps, a boundary classifier and the three losses that train them."""
     boundary_map: bool = True
+    """With regions: the region attention map has D (Table 1)."""
     semantic_map: bool = True
+    """With regions: it has E."""
     intra: bool = True
+    """With regions: RIB collects and distributes inside regions (Section 5.1)."""
     inter: bool = True
+    """With regions: RIB lets regions interact."""
     representatives: int = 8
+    """K, of each region."""
     kernel: Literal[1, 3] = 3
+    """Of the released reading's layers over representatives."""
     score_maps: Literal["A", "res4"] = "A"
+    """What B and C are made from: A by one layer each, or res4 by the trunk of the authors' code."""
     other_regions: Others = "sum"
+    """What Eq. (7) does with them: sum as printed, mean, or joint, the one softmax of the authors' code."""
     align_corners: bool = True
+    """How scores are enlarged (released: True)."""
 
 
 class Heads(nn.Module):

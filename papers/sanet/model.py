@@ -45,26 +45,23 @@ Pooling = Literal["average", "max"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What can be chosen about a SANet.
-
-    `head`: "sanet", or a baseline of Table 3: "fcn" (a 1x1 convolution on C4) or "fcn-se" (behind a
-    Squeeze-and-Excitation module), or of Table 6: "deeplab-v3+" (`baselines.py`). `align_corners`: how everything is
-    enlarged. What follows is for "sanet":
-
-    `downsampling`: of the attention channel, for each stage; the text says 8, the multiply-adds of Table 6 are met by
-    (8, 4, 2, 1). `pooling`: "average" as in Eq. (5), or "max" as in Section 3.3. `alpha` and `beta`: the weights of the
-    categorical and the dense loss in Eq. (6); a loss of weight 0 is not there, nor is what nothing else needs.
-    `dense_loss`: what the dense loss judges, the "prediction" Y_den + Y_SA4, or Y_den "alone".
-    """
+    """What can be chosen about a SANet."""
 
     backbone: Backbone = Backbone("resnet101", stem="deep64")
     head: Literal["sanet", "fcn-se", "fcn", "deeplab-v3+"] = "sanet"
+    """The network, or a baseline of Table 3 (fcn, fcn-se) or Table 6 (deeplab-v3+)."""
     downsampling: tuple[int, int, int, int] = (8, 8, 8, 8)
+    """Of the attention channel, for each stage: the text says 8; (8, 4, 2, 1) meets Table 6's multiply-adds."""
     pooling: Pooling = "average"
+    """As in Eq. (5), or in Section 3.3."""
     alpha: float = 0.2
+    """Weight of the categorical loss in Eq. (6); with 0 what only it needs is not there."""
     beta: float = 0.8
+    """Weight of the dense loss, likewise."""
     dense_loss: Literal["prediction", "alone"] = "prediction"
+    """What the dense loss judges: the prediction Y_den + Y_SA4, or Y_den alone."""
     align_corners: bool = True
+    """How everything is enlarged."""
 
 
 def two_convolutions(channels: int, width: int) -> nn.Sequential:
