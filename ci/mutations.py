@@ -88,9 +88,9 @@ def _pytest(tree: Path, tests: Sequence[str]) -> None:
     torch.set_num_threads(1)
     os.chdir(tree)
     for name, module in list(sys.modules.items()):
-        if Path(getattr(module, "__file__", None) or "/").is_relative_to(ROOT) or name in OURS:
+        if _ours(Path(getattr(module, "__file__", None) or "/")) or name in OURS:
             del sys.modules[name]
-    elsewhere = [path for path in sys.path if not Path(path or ROOT).resolve().is_relative_to(ROOT)]
+    elsewhere = [path for path in sys.path if not _ours(Path(path or ROOT).resolve())]
     sys.path[:] = [str(tree), *elsewhere]
     sys.dont_write_bytecode = True
     with open(os.devnull, "w") as nowhere:
@@ -99,6 +99,11 @@ def _pytest(tree: Path, tests: Sequence[str]) -> None:
         quick = ["-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", "-W", "ignore:Module already imported"]
         code = pytest.main([*quick, *tests])
         os._exit(int(code))
+
+
+def _ours(path: Path) -> bool:
+    """Return True for what lies in this tree and is not of a virtual environment inside it."""
+    return path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)
 
 
 def judge(mistake: Mistake, tests: tuple[str, ...], tree: Path) -> Result:

@@ -298,7 +298,7 @@ def _bytes_alive() -> int:
     storages = {
         each.untyped_storage().data_ptr(): each.untyped_storage().nbytes()
         for each in gc.get_objects()
-        if issubclass(type(each), Tensor)
+        if type(each) in (Tensor, nn.Parameter)
     }
     return sum(storages.values())
 
