@@ -194,7 +194,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"ChannelAttention must be one of released, paper, got 'relaesed'"):
         ChannelAttention(form=typo)
     for name in ("position_attention", "channel_attention"):
-        with pytest.raises(ValueError, match=rf"must be one of released, paper, none, got 'relaesed'"):
+        with pytest.raises(ValueError, match=f"{name} must be one of released, paper, none, got 'relaesed'"):
             DANet(5, Architecture(TINY, **{name: typo}))
     with pytest.raises(ValueError, match=r"num_classes of at least 1.*, got 0"):
         DANet(0, Architecture(TINY))
