@@ -189,7 +189,7 @@ def _begin(
     """Load what an untrained network begins with; return what of it is not as the recipe says."""
     if recipe.starts_from is None and run.starts_from is None:
         weights = run.backbone_weights or recipe.backbone_weights
-        backbones.load_weights(network.backbone, _backbone_of(recipe.architecture), weights)
+        backbones.load_weights(network.backbone, network.architecture.backbone, weights)
         if weights == recipe.backbone_weights:
             return {}
         file = Path(weights)
@@ -215,10 +215,6 @@ def _begin(
     if about is not None and about.changed:
         trained = f"{trained}, changed"
     return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}
-
-
-def _backbone_of(architecture: Any) -> backbones.Backbone:
-    return architecture.backbone
 
 
 def _open(
