@@ -131,8 +131,8 @@ def main(device: str, to: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     if device == "cuda":
         for name in names:
-            compiles(PAPERS[name], to / name)
-        compiles(PAPERS["danet"], to / "graphs", cuda_graphs=True)
+            graphs, paper = name.endswith("-graphs"), PAPERS[name.removesuffix("-graphs")]
+            compiles(paper, to / name, cuda_graphs=graphs)
         return
     for name in names:
         with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
@@ -164,8 +164,9 @@ def test_a_killed_run_goes_on_bit_for_bit(paper: Paper, precision: Precision, tm
 
 
 @pytest.mark.cuda
-def test_compiled_runs_are_the_usual_ones_also_as_graphs(tmp_path: Path) -> None:
-    in_a_process("cuda", *PAPERS, to=tmp_path)
+@pytest.mark.parametrize("name", [*PAPERS, "danet-graphs"])
+def test_compiled_runs_are_the_usual_ones_also_as_graphs(name: str, tmp_path: Path) -> None:
+    in_a_process("cuda", name, to=tmp_path)
 
 
 @pytest.mark.cuda
