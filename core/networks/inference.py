@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.images.pixels import round_up, scaled_size
-from core.memory import free_memory
+from core.memory import free_gpu_memory
 from core.recipe import Protocol
 
 STRIP = 2**22
@@ -55,7 +55,7 @@ def windows_at_once(device: torch.device, height: int, width: int) -> int:
     pixels = height * width
     if device.type != "cuda":
         return max(1, min(CPU_WINDOWS, CPU_PIXELS // pixels))
-    return max(1, min(GPU_WINDOWS, free_memory(device) // (GPU_BYTES * pixels)))
+    return max(1, min(GPU_WINDOWS, free_gpu_memory(device) // (GPU_BYTES * pixels)))
 
 
 def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) -> int:

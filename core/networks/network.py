@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from core import errors, files
 from core.errors import require, unknown
@@ -22,9 +22,10 @@ from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation, to_tensor
 from core.images.reading import open_rgb, upright_rgb
 from core.memory import free_memory
-from core.networks import backbones, fingerprint, repository, weights
-from core.networks.backbones import Backbone, Features
+from core.networks import fingerprint, repository, weights
+from core.networks.backbones import Backbone
 from core.networks.inference import infer, memory
+from core.networks.segmenter import Segmenter
 from core.recipe import Protocol
 from core.values import checked, from_json, to_json
 
@@ -85,25 +86,17 @@ class Prediction:
         return pictures.overlay(np.asarray(self.image), self.labels, self.classes, opacity)
 
 
-class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["semantic-segmentation"]):
-    """A segmentation network: a backbone and what its paper puts on top.
+class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["semantic-segmentation"]):
+    """A segmentation network with its files and its answers: loading, saving, and the prediction for pictures.
 
-    Its `forward` maps an image `b 3 h w`, normalised by `normalisation`, to a NamedTuple whose `.scores` is
-    `b k h w` at input size. `align_corners` says how scores are enlarged. `about` is set once it is trained.
-
-    `save_pretrained`, `push_to_hub` and `from_pretrained` are huggingface_hub's. A saved network is `config.json`,
-    `model.safetensors` and `fingerprint.json`.
+    `about` is set once it is trained. `save_pretrained`, `push_to_hub` and `from_pretrained` are huggingface_hub's. A
+    saved network is `config.json`, `model.safetensors` and `fingerprint.json`.
     """
 
-    backbone: Features
-    architecture: Any
     _hub_mixin_config: dict[str, Any] | None
-    num_classes: int
-    align_corners: bool
-    normalisation: Normalisation
 
     def __init__(self, num_classes: int, architecture: Any, **choices: Any) -> None:
-        """Build the backbone, and check and keep the rest.
+        """Check the choices, and build.
 
         Args:
             num_classes: the k of the scores.
@@ -113,16 +106,7 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         Raises:
             ValueError: if a choice is unknown or impossible.
         """
-        super().__init__()
-        if not 1 <= num_classes <= IGNORE:
-            raise ValueError(
-                f"{type(self).__name__} needs num_classes of at least 1 and at most {IGNORE}, got {num_classes}"
-            )
-        self.architecture = chosen(architecture, **choices)
-        self.num_classes = num_classes
-        self.align_corners = self.architecture.align_corners
-        self.normalisation = Normalisation(*backbones.normalisation(self.architecture.backbone))
-        self.backbone = backbones.build(self.architecture.backbone)
+        super().__init__(num_classes, chosen(architecture, **choices))
 
     @property
     def about(self) -> About | None:
