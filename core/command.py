@@ -14,24 +14,24 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 import tyro
 
 from core.errors import refuse
-from core.recipe import Architecture, Precision, Recipe, Run
+from core.recipe import AnyArchitecture, Precision, Recipe, Run
 
 Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
-class TrainingOptions(Generic[Architecture]):
+class TrainingOptions(Generic[AnyArchitecture]):
     """What a training command may change: the science in `--recipe.*`, the machine in `--run.*`."""
 
-    recipe: Recipe[Architecture]
+    recipe: Recipe[AnyArchitecture]
     run: Run = field(default_factory=Run)
 
 
 @dataclass(frozen=True)
-class EvaluationOptions(Generic[Architecture]):
+class EvaluationOptions(Generic[AnyArchitecture]):
     """What a test command may choose. `weights` is a run folder or a Hub repository; None: the recipe's run folder."""
 
-    recipe: Recipe[Architecture]
+    recipe: Recipe[AnyArchitecture]
     weights: Annotated[str | None, tyro.conf.arg(help="run folder or org/name; None: the recipe's run folder")] = None
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
     to: Annotated[Path | None, tyro.conf.arg(help="write the score there, as JSON")] = None

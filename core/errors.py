@@ -32,7 +32,8 @@ def refuse_unknown(name: str, value: object, words: Any) -> None:
         ValueError: naming the word and the allowed ones.
     """
     allowed = get_args(words)
-    require(value in allowed, f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+    known = any(type(value) is type(word) and value == word for word in allowed)  # 8.0 and True are no whole numbers
+    require(known, f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:

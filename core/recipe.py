@@ -13,7 +13,7 @@ import tyro
 
 from core.errors import require
 
-Architecture = TypeVar("Architecture")
+AnyArchitecture = TypeVar("AnyArchitecture")
 
 Edge = Literal["short", "long"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -239,7 +239,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Recipe(Generic[Architecture]):
+class Recipe(Generic[AnyArchitecture]):
     """One row of a paper: what is trained, on what, how, how it is tested, and the number it must reach.
 
     `same_weights_as` names the recipe that trains the weights of a row that only tests them harder. `starts_from` names
@@ -248,7 +248,7 @@ class Recipe(Generic[Architecture]):
 
     name: tyro.conf.Fixed[str]
     summary: tyro.conf.Fixed[str]
-    architecture: Architecture
+    architecture: AnyArchitecture
     data: Data
     augmentation: Augmentation
     optimisation: Optimisation

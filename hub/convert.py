@@ -29,7 +29,7 @@ from core import datasets, errors, files, provenance
 from core.errors import door, unknown
 from core.images.classes import Classes
 from core.networks import weights
-from core.networks.backbones import COUNTER, NETWORKS, Backbone, build
+from core.networks.backbones import NETWORKS, Backbone, build
 from core.networks.network import About, Network
 from core.paper import Layout
 from core.recipe import Recipe
@@ -110,9 +110,9 @@ def convert(
         if tensor.shape != shape and {tensor.shape, shape} == {torch.Size(()), torch.Size((1,))}:
             reshaped.append(f"{name} {tuple(tensor.shape)} to {tuple(shape)}")
             tensor = tensor.reshape(shape)
-        state[name] = tensor.float() if tensor.is_floating_point() else tensor
+        state[name] = tensor.long() if name.endswith(weights.COUNTER) else tensor.float()
     for name in expected:
-        if name.endswith(COUNTER) and name not in state:
+        if name.endswith(weights.COUNTER) and name not in state:
             filled.append(name)
             state[name] = torch.zeros((), dtype=torch.int64)
     fits = f"{what} does not fit {type(network).__name__} with {network.architecture.backbone}"
@@ -214,33 +214,34 @@ def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) 
     Raises:
         ValueError: if there is none; what differs from the nearest is listed.
     """
-    errors: dict[int, ValueError] = {}
+    misfits: list[tuple[int, int, ValueError]] = []
     for name, row in NETWORKS.items():
         for stem in row.stems if source == "timm" else ("plain",) * name.startswith("resnet"):
             backbone = Backbone(cast(Any, name), cast(Any, stem), cast(Any, row.output_strides[-1]))
             with torch.device("meta"):
                 body = build(backbone).body.state_dict()
-            expected = {key: shape for key, shape in weights.shapes(body).items() if not key.endswith(COUNTER)}
+            expected = {key: shape for key, shape in weights.shapes(body).items() if not key.endswith(weights.COUNTER)}
             given = {
                 key: shape
                 for key, shape in weights.shapes(theirs).items()
-                if not key.endswith(COUNTER) and not key.startswith(row.classifier)
+                if not key.endswith(weights.COUNTER) and not key.startswith(row.classifier)
             }
+            shared, other = len(expected.items() & given.items()), len(expected.items() ^ given.items())
+            nearest = f"{name} with the {stem} stem, with which it shares {shared} of its {len(given)} weights"
             try:
-                weights.refuse_misfits(f"{file} is none of our backbones; nearest is {name}", expected, given)
+                weights.refuse_misfits(f"{file} is none of our backbones; nearest is {nearest}", expected, given)
             except ValueError as error:
-                errors.setdefault(len(expected.items() ^ given.items()), error)
+                misfits.append((-shared, other, error))
             else:
                 return backbone
-    raise errors[min(errors)]
+    raise min(misfits, key=lambda misfit: misfit[:2])[2]
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file of weights, all of them finite."""
+    """The tensors of a file of weights, each with finite numbers of its own."""
     tensors = weights.read_weights(file)
-    strange = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if strange:
-        raise ValueError(f"{file} holds numbers that are not finite, in {errors.listed(strange)}")
+    weights.refuse_shared(str(file), tensors)
+    weights.refuse_unsound(str(file), tensors)
     return tensors
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 import papers
 from core.networks import repository
 from core.networks.network import Network
@@ -19,7 +21,7 @@ def from_pretrained(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     num_classes: int | None = None,
-    map_location: str = "cpu",
+    map_location: str | torch.device = "cpu",
 ) -> Network:
     """Load any of the networks from a folder, by the name of a shipped one, or from the Hub.
 

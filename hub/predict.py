@@ -37,8 +37,11 @@ class Options:
     to: Annotated[Path, tyro.conf.arg(help="where the overlays and labels go")]
     revision: Annotated[str | None, tyro.conf.arg(help="branch, tag or commit on the Hub")] = None
     protocol: Annotated[
-        Literal["own", "whole"],
-        tyro.conf.arg(help="as the checkpoint's recipe tests, or cheaper: the whole image once"),
+        Literal["own", "own-unbounded", "whole"],
+        tyro.conf.arg(
+            help="as the checkpoint's recipe tests, also if that asks for far more work than usual, or cheaper: the "
+            "whole image once"
+        ),
     ] = "own"
     opacity: Annotated[float, tyro.conf.arg(help="of the colours, from 0 to 1")] = 0.5
     device: Annotated[str | None, tyro.conf.arg(help="cpu, cuda, cuda:1, mps; None: a GPU if there is one")] = None
@@ -95,7 +98,8 @@ def _is_image(file: Path) -> bool:
 
 def predict(options: Options, network: Network, found: dict[Path, Path]) -> list[str]:
     """Segment the files one after another, and write what becomes of each; return why some could not be."""
-    protocol = Protocol() if options.protocol == "whole" else None
+    own = network.about.protocol if network.about else Protocol()
+    protocol = {"own": None, "own-unbounded": own, "whole": Protocol()}[options.protocol]
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / "classes.txt").write_text("\n".join(network.classes.names) + "\n", encoding="utf-8")
     problems = []

@@ -12,7 +12,16 @@ Every folder keeps the same contracts:
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import core
+
+if Path(core.__path__[0]).resolve() != Path(__file__).resolve().parents[1] / "core":
+    raise ImportError(
+        f"`core` is {core.__path__[0]} here, not the package beside {Path(__file__).parent}: a folder of that name "
+        "lies where Python was started, or earlier on its path; start Python elsewhere, or rename that folder"
+    )
 
 if TYPE_CHECKING:
     from core.paper import Paper

@@ -13,7 +13,7 @@ import torch
 from hostile import Hostile
 
 from core.files import read_json, write_json, written_aside
-from core.networks.weights import read_shapes, read_weights, refuse_misfits
+from core.networks.weights import read_shapes, read_weights, refuse_misfits, unwrapped
 from core.training.checkpoint import Metrics, load_state, save_state
 
 STATE = {"weights": torch.arange(2000.0).reshape(40, 50), "step": 3, "recipe": {"name": "x", "scales": [0.5, 1.0]}}
@@ -116,6 +116,22 @@ def test_weights_are_read_from_every_kind_of_file(tmp_path: Path, name: str) -> 
     tensors = read_weights(save_weights(tmp_path / name))
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(value, TENSORS[key]) for key, value in tensors.items())
+
+
+def test_numbers_of_numpy_are_no_code(tmp_path: Path) -> None:
+    kinds = (np.float16, np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)
+    path = save_weights(tmp_path / "w.pth", {"best": [kind(1) for kind in kinds], "state_dict": TENSORS})
+    assert read_weights(path).keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize("before", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."])
+def test_what_wrappers_put_before_names_is_left_out(tmp_path: Path, before: str) -> None:
+    path = save_weights(tmp_path / "w.safetensors", {f"{before}{key}": value for key, value in TENSORS.items()})
+    assert read_weights(path).keys() == TENSORS.keys()
+    assert unwrapped("backbone._orig_mod.conv.weight") == "backbone.conv.weight"
+    torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"names that differ in 'module\.' or '_orig_mod\.' only"):
+        read_weights(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("wrapping", ["state_dict", "model"])

@@ -190,6 +190,31 @@ def of_mmseg(path: Path) -> None:
     save_file({key: torch.ones(1) for key in shapes("danet_r50_mmseg")}, path)
 
 
+def shared(path: Path) -> None:
+    one = torch.ones(4)
+    public_file(path, a=one, b=one)
+
+
+def expanded(path: Path) -> None:
+    public_file(path, **{"head.sa.gamma": torch.ones(1).expand(10**9)})
+
+
+def sparse(path: Path) -> None:
+    public_file(path, **{"head.sa.gamma": torch.ones(1).to_sparse()})
+
+
+def on_meta_device(path: Path) -> None:
+    public_file(path, **{"head.sa.gamma": torch.ones(1, device="meta")})
+
+
+def numbered(path: Path) -> None:
+    torch.save({"state_dict": {0: torch.ones(1), 1: torch.ones(1)}}, path)
+
+
+def whole(path: Path) -> None:
+    public_file(path, **{"head.sa.gamma": torch.ones(1, dtype=torch.int32)})
+
+
 def not_finite(path: Path) -> None:
     public_file(path, **{"head.sa.gamma": torch.tensor([float("nan")])})
 
@@ -205,6 +230,12 @@ def not_finite(path: Path) -> None:
             {},
             r"is not in the layout danet-released: of its \d+.* looks like danet-mmseg",
         ),
+        (shared, "a.pth", {}, "a.pth holds one tensor as a and as b; save each with .clone()"),
+        (expanded, "a.pth", {}, "a.pth holds expanded tensors: head.sa.gamma; save them with .contiguous()"),
+        (sparse, "a.pth", {}, "a.pth holds sparse or quantised tensors: head.sa.gamma; save them dense"),
+        (on_meta_device, "a.pth", {}, "a.pth holds tensors without numbers, of the meta device: head.sa.gamma; save"),
+        (numbered, "a.pth", {}, "a.pth has names that are no text: 0, 1; save a state dict with its names"),
+        (whole, "a.pth", {}, "weights of other kinds than floating-point numbers: head.sa.gamma .torch.int32."),
         (not_finite, "nan.pth", {}, "numbers that are not finite, in head.sa.gamma"),
         (public_file, "a.pth", {"recipe": "danet-r50-demo"}, "no recipe 'danet-r50-demo' for danet-released, only"),
         (public_file, "a.pth", {"recipe": None}, r"for 'danet-r101-cityscapes' does not fit DANet.*missing: "),
@@ -298,12 +329,22 @@ def drawn(features: Features) -> dict[str, Tensor]:
     return weights({key: tuple(value.shape) for key, value in features.body.state_dict().items()})
 
 
+def test_the_nearest_backbone_is_the_one_that_shares_most(tmp_path: Path) -> None:
+    """A large network with a few other names, which differs from a small one in fewer."""
+    theirs = drawn(build(Backbone("resnet34", output_stride=32)))
+    kept = {name if "conv" in name and "layer" in name else f"own.{name}": value for name, value in theirs.items()}
+    save_file(kept, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="nearest is resnet34 with the plain stem, with which it shares 32 of its "):
+        run(options(tmp_path, source="timm", file=tmp_path / "a.safetensors", recipe=None))
+
+
 def test_another_backbone_is_refused_with_what_differs_from_the_nearest(tmp_path: Path) -> None:
     theirs: dict[str, Tensor] = drawn(build(TINY))
     theirs["surplus.weight"] = torch.ones(2)
     save_file(theirs, tmp_path / "a.safetensors")
     with pytest.raises(
-        ValueError, match="none of our backbones; nearest is resnet10_tiny; missing: none; unexp.*surpl"
+        ValueError,
+        match="nearest is resnet10_tiny with the plain stem, with which it shares 70 of its 71 .*surpl",
     ):
         run(options(tmp_path, source="timm", file=tmp_path / "a.safetensors", recipe=None))
     assert not (tmp_path / "converted").exists()

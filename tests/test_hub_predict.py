@@ -104,7 +104,7 @@ def test_bad_input_leaves_with_a_sentence(
     for words, sentence in (
         ((weights, tmp_path / "absent.png"), "absent.png is missing"),
         ((weights, photo, "--opacity", "2"), "--opacity must be from 0"),
-        ((tmp_path / "nothing" / "here", photo), "is neither a folder nor the name of a repository"),
+        ((tmp_path / "nothing" / "here", photo), "here; no checkpoint lies beside it"),
     ):
         with pytest.raises(SystemExit):
             command(monkeypatch, *words, "--to", tmp_path / "out")

@@ -15,10 +15,12 @@ from hostile import Hostile
 from PIL import Image
 
 import core.networks.network as network_module
+import papers
 from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
 from core.networks.backbones import Backbone
+from core.networks.bounds import refuse_excess, work
 from core.networks.network import About, load_matching
 from core.recipe import Protocol
 from papers.danet.model import Architecture, DANet
@@ -204,10 +206,21 @@ def test_a_fingerprint_is_needed_to_verify(saved: Path) -> None:
         DANet.from_pretrained(saved, verify=True)
 
 
-@pytest.mark.parametrize("content", ["", '{"inp', "[]", '{"scores": [["high"]]}', '{"scores": [[1.0, 2.0]]}'])
+@pytest.mark.parametrize(
+    "content", ["", '{"inp', "[]", '{"scores": [["high"]]}', '{"scores": [[1.0, 2.0]]}', "[" * 10**5]
+)
 def test_a_damaged_fingerprint_is_said(saved: Path, content: str) -> None:
     (saved / "fingerprint.json").write_text(content)
     with pytest.raises(ValueError, match=r"fingerprint\.json is no fingerprint, it is damaged or cut off"):
+        DANet.from_pretrained(saved, verify=True)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_fingerprint_that_is_not_finite_verifies_nothing(saved: Path, number: float) -> None:
+    stored = json.loads((saved / "fingerprint.json").read_text())
+    stored["scores"][0][0] = number
+    (saved / "fingerprint.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="is no fingerprint, .*its scores are not finite"):
         DANet.from_pretrained(saved, verify=True)
 
 
@@ -346,6 +359,10 @@ def test_a_folder_has_no_revisions(saved: Path) -> None:
         DANet.from_pretrained(saved, revision="main")
 
 
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
 ABSURD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config.update(num_classes=10**9), "num_classes must be at most 8192, got 1000000000"),
     (lambda config: config.update(num_classes=300), "needs num_classes of at least 1 and at most 255, got 300"),
@@ -369,6 +386,8 @@ ABSURD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config.update(architectures=["Network"]), "holds a network of the class Network, not DANet"),
     (lambda config: config.update(architecture=[]), "architecture a table"),
     (lambda config: config.update(about=3), "no configuration of a network"),
+    (lambda config: config.update(num_classes=True), "num_classes must be a whole number"),
+    (lambda config: config["about"]["recipe"].update(deep=nested(40)), "stand more than 32 deep in one another"),
     (lambda config: config.update(note="x" * (1 << 20)), "it has more than 1048576 bytes"),
 ]
 
@@ -395,6 +414,107 @@ def test_absurd_configurations_are_refused_before_memory_is_allocated(
     with pytest.raises(ValueError, match=re.escape(words)):
         DANet.from_pretrained(saved)
     assert built == []
+
+
+STRICT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda config: config["architecture"].update(reduction="8"), "reduction must be a whole number, got '8'"),
+    (lambda config: config["architecture"].update(reduction=8.7), "reduction must be a whole number, got 8.7"),
+    (lambda config: config["architecture"].update(side_scores="false"), "side_scores must be true or false, got 'fal"),
+    (lambda config: config["architecture"].update(side_scores=1), "side_scores must be true or false, got 1"),
+    (
+        lambda config: config["architecture"]["backbone"].update(output_stride=8.0),
+        "backbone.output_stride must be one of 8, 16, 32, got 8.0",
+    ),
+    (lambda config: config["about"]["protocol"].update(crop=True), "Protocol: crop must be a whole number, got True"),
+    (lambda config: config["about"]["protocol"].update(scales="1"), "Protocol: scales must be a list, got '1'"),
+    (
+        lambda config: config["about"]["protocol"].update(scales=["1"]),
+        "scales must be a finite number, got '1'",
+    ),
+    (lambda config: config["about"]["classes"]["palette"].__setitem__(0, [0, 0, 256]), "of a colour are 0 to 255, got"),
+    (
+        lambda config: config["about"]["classes"]["palette"].__setitem__(0, [0, 1.5, 2]),
+        "must be a whole number, got 1.5",
+    ),
+    (lambda config: config["about"]["classes"]["palette"].__setitem__(0, [0, 2]), "must have 3 entries, got 2"),
+    (lambda config: config["about"]["classes"].update(names="abc"), "classes.names must be a list, got 'abc'"),
+    (lambda config: config["normalisation"].update(std=[0.2, 0.0, 0.2]), "std must hold positive numbers, got"),
+    (lambda config: config["normalisation"].update(mean=[float("nan"), 0, 0]), "mean must be a finite number, got nan"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), STRICT)
+def test_types_are_strict(saved: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
+    """Python would take "false" for true, and 8.7 or true for a whole number."""
+    edit(saved, change)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        DANet.from_pretrained(saved)
+
+
+BN = "backbone.body.bn1"
+UNSOUND: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda tensors: tensors["position.attend.alpha"].fill_(torch.inf), "not finite, in position.attend.alpha"),
+    (lambda tensors: tensors[f"{BN}.weight"][3:4].fill_(torch.nan), f"not finite, in {BN}.weight"),
+    (lambda tensors: tensors[f"{BN}.running_var"][3:4].fill_(-0.1), f"negative variances, in {BN}.running_var"),
+    (
+        lambda tensors: tensors.update({f"{BN}.bias": tensors[f"{BN}.bias"].to(torch.int32)}),
+        f"other kinds than floating-point numbers: {BN}.bias (torch.int32)",
+    ),
+    (
+        lambda tensors: tensors.update({f"{BN}.bias": tensors[f"{BN}.bias"].to(torch.complex64)}),
+        f"other kinds than floating-point numbers: {BN}.bias (torch.complex64)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), UNSOUND)
+def test_weights_that_compute_nothing_are_refused_by_name(
+    saved: Path, change: Callable[[dict[str, Any]], Any], words: str
+) -> None:
+    reshape(saved, change)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        DANet.from_pretrained(saved)
+
+
+def test_weights_in_half_precision_are_widened(saved: Path) -> None:
+    reshape(saved, lambda tensors: tensors.update({f"{BN}.bias": tensors[f"{BN}.bias"].half()}))
+    assert (
+        DANet.from_pretrained(saved, map_location=torch.device("cpu")).state_dict()[f"{BN}.bias"].dtype == torch.float32
+    )
+
+
+HOSTILE = (
+    Protocol(crop=1024, stride=1),
+    Protocol(base=8192, scales=(8.0,)),
+    Protocol(crop=8192, stride=8192),
+    Protocol(base=2048, scales=(1.0,) * 255, flip=True),
+)
+
+
+@pytest.mark.parametrize("protocol", HOSTILE)
+def test_a_checkpoint_may_not_ask_for_any_amount_of_work(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = network(), []
+    made.about = About(Classes.coloured(NAMES), protocol)
+    image = photo(1100, 1100) if protocol.stride == 1 else photo(64, 64)
+    with pytest.raises(ValueError, match=r"own protocol asks for .* pixels .*--protocol own-unbounded"):
+        made.predict(image)
+    monkeypatch.setattr(network_module, "infer", lambda *given: asked.append(given[2]) or torch.ones(3, 64, 64))
+    monkeypatch.setattr(network_module, "memory", lambda *given: 0)
+    made.predict(image, protocol)  # one's own wish
+    assert asked == [protocol]
+
+
+def test_no_paper_asks_for_more_work_than_is_allowed() -> None:
+    for paper in papers.every():
+        for recipe in paper.recipes.values():
+            for height, width in ((1, 1), (64, 64), (375, 500), (1024, 2048), (3000, 4000)):
+                refuse_excess(height, width, recipe.protocol)
+
+
+def test_work_is_counted() -> None:
+    assert work(40, 50, Protocol()) == (2000, 2000)
+    assert work(40, 50, Protocol(flip=True, scales=(0.5, 2.0))) == (8000, 2 * (500 + 8000))
+    assert work(40, 50, Protocol(crop=32, stride=16)) == (2000, 2 * 3 * 32 * 32)
 
 
 def test_sizes_that_are_not_those_of_the_weights_are_refused_before_memory_is_allocated(

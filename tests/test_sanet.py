@@ -271,10 +271,10 @@ def test_every_parameter_learns_from_the_losses(form: str) -> None:
         ({"head": "fnc"}, r"head must be one of sanet, fcn-se, fcn, deeplab-v3\+, got 'fnc'"),
         ({"pooling": "mean"}, r"pooling must be one of average, max, got 'mean'"),
         ({"dense_loss": "both"}, r"dense_loss must be one of prediction, alone, got 'both'"),
-        ({"downsampling": (8, 8, 8)}, r"four ratios, one for each stage, got \(8, 8, 8\)"),
+        ({"downsampling": (8, 8, 8)}, r"downsampling must have 4 entries, got 3"),
         ({"downsampling": (8, 8, 8, 0)}, r"downsampling must be at least 1, got 0"),
         ({"alpha": -0.1}, r"alpha must be a number of at least 0, got -0\.1"),
-        ({"beta": math.nan}, r"beta must be a number of at least 0, got nan"),
+        ({"beta": math.nan}, r"beta must be a finite number, got nan"),
     ],
 )
 def test_refusals_say_what_was_given_and_what_is_allowed(fields: dict[str, Any], said: str) -> None:

@@ -10,15 +10,23 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from core.errors import require
 from core.recipe import Edge
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of red, green and blue in [0, 1] that the backbone's weights expect."""
+    """Mean and standard deviation of red, green and blue in [0, 1] that the backbone's weights expect.
+
+    Raises:
+        ValueError: if a deviation is not positive.
+    """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        require(min(self.std) > 0, f"std must hold positive numbers, got {self.std}")
 
     def __call__(self, image: UInt8[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
         """Bring 8-bit images to mean 0 and deviation 1, in float32, on their device; the same values on any."""

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import timm
-from huggingface_hub import hf_hub_download
 from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from core.errors import unknown
-from core.networks.weights import WEIGHTS, read_weights, refuse_misfits, shapes
+from core.networks.repository import download
+from core.networks.weights import COUNTER, read_weights, refuse_misfits, refuse_unsound, shapes
 
 BackboneName = Literal[
     "resnet10_tiny",
@@ -103,7 +103,6 @@ NETWORKS: dict[str, TimmNetwork] = {
     ),
 }
 
-COUNTER = "num_batches_tracked"  # of a BatchNorm: no result depends on it, and old files lack it
 STEMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "deep32": {"stem_type": "deep", "stem_width": 32},
@@ -221,11 +220,13 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
         return
     path = _download(backbone) if weights == "hub" else Path(weights)
     classifier = NETWORKS[backbone.name].classifier
-    tensors = {key: value for key, value in _read(path).items() if not key.startswith(classifier)}
+    content = read_weights(path, ("hub", "none"))
+    tensors = {key: value for key, value in content.items() if not key.startswith(classifier)}
 
     expected = {key: shape for key, shape in shapes(features.body.state_dict()).items() if not key.endswith(COUNTER)}
     given = {key: shape for key, shape in shapes(tensors).items() if not key.endswith(COUNTER)}
     refuse_misfits(f"{path} does not fit {backbone.name} with the {backbone.stem} stem", expected, given)
+    refuse_unsound(str(path), tensors)
     features.body.load_state_dict(tensors, strict=False)  # only counters can still differ
 
 
@@ -248,19 +249,10 @@ def _download(backbone: Backbone) -> Path:
         )
     repository = f"timm/{weights}"
     try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
+        return download(repository, "model.safetensors")
     except Exception as error:  # the Hub's transport has kinds of its own, which change between its releases
         raise OSError(
             f"cannot get the weights {repository} from the Hugging Face Hub ({type(error).__name__}): run `hf download "
             f"{repository} model.safetensors` where it can be reached, or pass --backbone-weights FILE with a local "
             f"file or --backbone-weights none to start from random weights"
         ) from error
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, without the wrappings of training scripts."""
-    if not path.name.endswith(WEIGHTS):
-        raise ValueError(
-            f"weights are 'hub', 'none' or a {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file, got {str(path)!r}"
-        )
-    return read_weights(path)

@@ -15,12 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.errors import require
 from core.images.pixels import Normalisation
 
 SEED, HEIGHT, WIDTH = 0, 65, 97
 POINTS = ((0, 0), (32, 48), (20, 90), (64, 96))
 TOLERANCE = 1e-3
 """Of the largest score: other machines and releases sum in another order."""
+
+LARGEST = 1 << 20
+"""A file of a fingerprint is at most this long, in bytes."""
 
 
 @torch.inference_mode()
@@ -48,10 +52,12 @@ def check(network: nn.Module, normalisation: Normalisation, path: Path, where: s
     """
     now = take(network, normalisation)
     try:
+        require(path.stat().st_size <= LARGEST, f"it has more than {LARGEST} bytes")
         stored = json.loads(path.read_text(encoding="utf-8"))
         given, found = np.array(stored["scores"], dtype=np.float64), np.array(now["scores"])
+        require(bool(np.isfinite(given).all()), "its scores are not finite")
         same = all(stored[name] == now[name] for name in ("input", "points")) and given.shape == found.shape
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is no fingerprint, it is damaged or cut off ({error}); fetch it again") from error
     largest = float(np.abs(given).max()) if same else math.nan
     difference = float(np.abs(given - found).max()) if same else math.nan

@@ -63,7 +63,7 @@ def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) 
 
     Beside them are the image itself at each scale and what the network takes for its windows.
     """
-    sizes = [_seen_size(height, width, protocol, scale) for scale in protocol.scales]
+    sizes = [seen_size(height, width, protocol, scale) for scale in protocol.scales]
     one = len(sizes) == 1 and sizes[0] == (height, width)
     pixels = max(tall * wide for tall, wide in sizes) + (0 if one else height * width)
     return 4 * num_classes * pixels
@@ -71,7 +71,7 @@ def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) 
 
 def memory(height: int, width: int, num_classes: int, protocol: Protocol, device: torch.device) -> int:
     """The bytes that testing an image takes, about: its scores, itself, and what the network holds for its windows."""
-    sizes = [_seen_size(height, width, protocol, scale) for scale in protocol.scales]
+    sizes = [seen_size(height, width, protocol, scale) for scale in protocol.scales]
     pixels = max(tall * wide for tall, wide in sizes)
     tall, wide = (protocol.crop, protocol.crop) if protocol.crop else max(sizes)
     together = windows_at_once(device, tall, wide) if protocol.crop or protocol.flip else 1
@@ -174,7 +174,8 @@ def infer(
     return values
 
 
-def _seen_size(height: int, width: int, protocol: Protocol, scale: float) -> tuple[int, int]:
+def seen_size(height: int, width: int, protocol: Protocol, scale: float) -> tuple[int, int]:
+    """Height and width of an image at one of the protocol's scales."""
     tall, wide = scaled_size(height, width, protocol.edge, protocol.base, scale, protocol.limit)
     return round_up(tall, protocol.multiple), round_up(wide, protocol.multiple)
 
@@ -202,7 +203,7 @@ def _scales(
 
 
 def _scale(network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, factor: float) -> Scale:
-    height, width = size = _seen_size(image.shape[-2], image.shape[-1], protocol, factor)
+    height, width = size = seen_size(image.shape[-2], image.shape[-1], protocol, factor)
     if size != tuple(image.shape[-2:]):
         batch = rearrange(image, "c h w -> 1 c h w")
         resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=bool(network.align_corners))

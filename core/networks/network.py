@@ -3,7 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +24,11 @@ from core.images.reading import open_rgb, upright_rgb
 from core.memory import free_memory
 from core.networks import fingerprint, repository, weights
 from core.networks.backbones import Backbone
+from core.networks.bounds import refuse_excess
 from core.networks.inference import infer, memory
 from core.networks.segmenter import Segmenter
 from core.recipe import Protocol
-from core.values import checked, from_json, to_json
+from core.values import from_json, to_json
 
 Kind = TypeVar("Kind", bound="Network")
 
@@ -132,14 +133,17 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         Args:
             image: a PIL image, a path, or an 8-bit RGB tensor. Pictures are read by the rules of
                 `core.images.reading`: a photograph is turned as its camera says, 16 bits become 8.
-            protocol: how to test it; None takes the checkpoint's own, or the whole image at once.
+            protocol: how to test it; None takes the checkpoint's own, or the whole image at once. Its own is refused
+                if it asks for far more work than any paper's does (`core.networks.bounds`); one that you pass is not.
 
         Raises:
-            ValueError: if a tensor is not 8-bit RGB, or a file can't be read as an image.
+            ValueError: if a tensor is not 8-bit RGB, a file can't be read as an image, or the work is too much.
         """
         pixels = _pixels(image)
         about = self.about
-        protocol = protocol or (about.protocol if about else Protocol())
+        if protocol is None:
+            protocol = about.protocol if about else Protocol()
+            refuse_excess(pixels.shape[-2], pixels.shape[-1], protocol)
         device = next(self.parameters()).device
         self._warn_of_memory(pixels, protocol, device)
         training = self.training
@@ -182,7 +186,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         local_files_only: bool = False,
         force_download: bool = False,
         num_classes: int | None = None,
-        map_location: str = "cpu",
+        map_location: str | torch.device = "cpu",
     ) -> Kind:
         """Load a network from a folder or from the Hub: strictly, from safetensors only, in evaluation mode.
 
@@ -200,7 +204,8 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
 
         Raises:
             ValueError: in a sentence, if there is no such checkpoint, or it is damaged, of another network, does not
-                fit its own configuration, or does not compute what its fingerprint says.
+                fit its own configuration, holds numbers that compute nothing (not finite, negative variances), or does
+                not compute what its fingerprint says.
             OSError: if the Hub can't be reached and its cache does not hold the files.
         """
         where = str(pretrained_model_name_or_path)
@@ -212,7 +217,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             raise ValueError(
                 f"{where} holds a network of the class {name}, not {cls.__name__}; hub.from_pretrained finds it"
             )
-        chosen: dict[str, Any] = {"map_location": map_location}
+        chosen: dict[str, Any] = {"map_location": str(map_location)}
         if num_classes is not None:
             chosen["num_classes"] = num_classes
         network = super().from_pretrained(folder, **chosen)
@@ -263,9 +268,13 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         if about is not None and len(about.classes) != config["num_classes"]:
             raise ValueError(f"{model_id} names {len(about.classes)} classes for {config['num_classes']} scores")
 
+        normalisation = from_json(Normalisation, config["normalisation"])
+        state = safetensors.torch.load_file(path, device=map_location)
+        weights.refuse_unsound(str(path), state)
+
         network = cls(num_classes, architecture)
-        dropped = load_matching(network, safetensors.torch.load_file(path, device=map_location))
-        network.normalisation = from_json(Normalisation, config["normalisation"])
+        dropped = load_matching(network, state)
+        network.normalisation = normalisation
         if dropped:
             warnings.warn(
                 f"{model_id} is for {config['num_classes']} classes, not {num_classes}: its classifiers are left out "
@@ -288,7 +297,7 @@ def chosen(architecture: Any, **choices: Any) -> Any:
         require(name in names, unknown(f"choice of {type(architecture).__module__}", name, names))
     if isinstance(choices.get("backbone"), str):
         choices["backbone"] = Backbone(choices["backbone"])
-    return checked(replace(architecture, **choices))
+    return from_json(type(architecture), to_json(architecture) | to_json(choices))
 
 
 def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -6,11 +6,14 @@ of its scores). Nothing else is ever read, and nothing is executed.
 
 import json
 import math
+import socket
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -19,6 +22,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+from core.errors import listed
+from core.recipe import Protocol, Run
+from core.values import from_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -33,8 +40,11 @@ LARGEST = 8192
 LARGEST_SCALE = 8.0
 """An image is never enlarged more than this by the protocol of a checkpoint."""
 
-LARGEST_CONFIG = 1 << 20
-"""A configuration is at most this long, in bytes."""
+LARGEST_CONFIG, DEEPEST_CONFIG = 1 << 20, 32
+"""A configuration is at most this long, in bytes, and its tables and lists stand at most so deep in one another."""
+
+PATIENCE = 3.0
+"""Seconds that the Hub has to take a connection, before it counts as out of reach."""
 
 
 def local(where: str | Path) -> Path | None:
@@ -70,23 +80,82 @@ def fetch(
                 raise ValueError(f"{where} has no {file}; give a folder that save_pretrained or a training run wrote")
         return folder
 
+    if revision is None and _looks_local(where):
+        raise ValueError(_no_folder(where))
     for file in files:
+        commit = revision if folder is None else folder.name  # a branch may move meanwhile
         try:
-            path = hf_hub_download(
-                where,
-                file,
-                revision=revision if folder is None else folder.name,  # the commit: a branch may move meanwhile
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                force_download=force_download,
-            )
+            path = download(where, file, commit, token, cache_dir, local_files_only, force_download)
         except Exception as error:  # the Hub's transport has kinds of its own, which change between its releases
             raise _explained(error, where, file, revision) from error
-        folder = Path(path).parent
+        folder = path.parent
     if folder is None:
         raise ValueError("fetch needs the name of at least one file")
     return folder
+
+
+def download(
+    where: str,
+    file: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """Return the copy of a repository's file in the Hub's cache; what is not there fails at once without a network.
+
+    Raises:
+        Exception: of kinds that huggingface_hub has.
+    """
+    cached = isinstance(try_to_load_from_cache(where, file, cache_dir, revision), str)
+    return Path(
+        hf_hub_download(
+            where,
+            file,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only or not (cached or reachable()),
+            force_download=force_download,
+        )
+    )
+
+
+def reachable() -> bool:
+    """Return True if the Hub takes a connection, or is asked through a proxy, which alone knows.
+
+    Its client tries again for half a minute where a computer has no network.
+    """
+    hub = urlsplit(constants.ENDPOINT)
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if hub.hostname is None or urllib.request.getproxies():
+        return True
+    try:
+        socket.create_connection((hub.hostname, hub.port or (80 if hub.scheme == "http" else 443)), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def _looks_local(where: str) -> bool:
+    """Return True if a path is meant, and no org/name: by how it is written, or as its first folder is here."""
+    first, *rest = Path(where).parts or ("",)
+    written = where.startswith((".", "~", "/")) or where.endswith("/") or "\\" in where or Path(where).is_absolute()
+    return written or (len(rest) > 0 and (first == str(Run.to) or Path(first).is_dir()))
+
+
+def _no_folder(where: str) -> str:
+    """Say that there is no such folder, and which checkpoints lie beside where it would be."""
+    path = Path(where)
+    beside = sorted(str(file.parent) for file in path.parent.glob(f"[!.]*/{CONFIG}"))
+    found = f"beside it are {listed(beside)}" if beside else "no checkpoint lies beside it"
+    if where.startswith("~"):
+        return f"there is no folder {where}; give the whole path in place of ~"
+    if path.parts[0] != path.anchor and len(path.parts) == 2:
+        found += "; if a repository on the Hub is meant, pass its revision too, such as 'main'"
+    return f"there is no folder {where}; {found}"
 
 
 def _explained(error: Exception, where: str, file: str, revision: str | None) -> Exception:
@@ -134,15 +203,24 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ValueError("num_classes must be a whole number and architecture a table")
         if not isinstance(config["normalisation"], dict):
             raise ValueError("normalisation must be a table")
+        if _depth(config) > DEEPEST_CONFIG:
+            raise ValueError(f"its tables and lists stand more than {DEEPEST_CONFIG} deep in one another")
         protocol = (config.get("about") or {}).get("protocol") or {}
         _refuse_absurd({name: config[name] for name in ("num_classes", "architecture")} | {"protocol": protocol})
-        if any(scale > LARGEST_SCALE for scale in protocol.get("scales", ())):
-            raise ValueError(f"protocol.scales must be at most {LARGEST_SCALE}, got {protocol['scales']}")
+        scales = from_json(Protocol, protocol).scales
+        if max(scales) > LARGEST_SCALE:
+            raise ValueError(f"protocol.scales must be at most {LARGEST_SCALE}, got {scales}")
     except KeyError as error:
         raise ValueError(f"{path} is no configuration of a network: it has no {error}") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no configuration of a network: {error}") from error
     return config
+
+
+def _depth(value: Any) -> int:
+    """How deep tables and lists stand in one another; 0 for a plain value."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
 def _refuse_absurd(value: Any, name: str = "") -> None:

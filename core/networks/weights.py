@@ -1,6 +1,7 @@
 """Files of weights: tensors by name, read without executing anything, and compared before they are loaded."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +10,43 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from core.errors import listed
+from core.errors import listed, require
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar")
 """The endings of files of weights."""
 
+COUNTER = "num_batches_tracked"
+"""The end of the names of BatchNorm's counters: no result depends on them, and old files lack them."""
 
-_NUMBER: Any = np.float64().__reduce__()[0]
+VARIANCE = "running_var"
+"""The end of the names of BatchNorm's variances, which are never negative."""
 
-
-_NUMBERS: list[Any] = [_NUMBER, (_NUMBER, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Float64DType]
+_SCALAR: Any = np.float64().__reduce__()[0]
+_KINDS = {np.dtype(code) for code in np.typecodes["AllInteger"] + "efd?"}
+_NUMBERS: list[Any] = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype, *{type(kind) for kind in _KINDS}]
 """What a pickle needs to hold a number of numpy's, such as the best score of a training script: plain values."""
-
 
 Shape = tuple[int, ...]
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, words: Iterable[str] = ()) -> dict[str, Tensor]:
     """Read the tensors of a file of weights (`WEIGHTS`) by name, on the CPU; nothing in it is executed.
 
-    A state dict may stand under "state_dict" or "model", and its names under "module.", as training scripts leave it.
+    A state dict may stand under "state_dict" or "model", and its names have what PyTorch's wrappers put before them:
+    "module." of parallel training and "_orig_mod." of the compiler. Both are left out.
+
+    Args:
+        path: the file.
+        words: what else the caller takes in place of a file, for the error.
 
     Raises:
-        ValueError: if the file is of another kind, damaged, cut off, or holds more than tensors.
+        ValueError: if the file is of another kind, damaged, cut off, or holds more than plain tensors.
         FileNotFoundError: if there is no such file.
     """
     if not path.name.endswith(WEIGHTS):
-        raise ValueError(f"weights are a {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file, got {str(path)!r}")
+        others = "".join(f"{word!r}, " for word in words)
+        kinds = f"a {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file"
+        raise ValueError(f"weights are {' or '.join(filter(None, (others[:-2], kinds)))}, got {str(path)!r}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")
     content: Any
@@ -43,7 +54,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content = safetensors.torch.load_file(path)
         else:
-            with torch.serialization.safe_globals(_NUMBERS):
+            with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of sparse tensors, which are refused below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # neither library names its kinds, and torch's text advises to execute the file
         raise ValueError(
@@ -55,7 +67,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             content = content[wrapping]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(f"{path} is not a state dict: a dict of tensors, alone or under 'state_dict' or 'model'")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return _plain(path, content)
+
+
+def _plain(path: Path, content: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+    """The tensors by names without wrappings.
+
+    Raises:
+        ValueError: if a name is no text, two become one, or a tensor has no dense numbers of its own.
+    """
+    numbers = [repr(name) for name in content if not isinstance(name, str)]
+    require(not numbers, f"{path} has names that are no text: {listed(numbers)}; save a state dict with its names")
+    sparse = [name for name, value in content.items() if value.layout != torch.strided or value.is_quantized]
+    require(not sparse, f"{path} holds sparse or quantised tensors: {listed(sparse)}; save them dense, as floats")
+    empty = [name for name, value in content.items() if value.is_meta]
+    require(not empty, f"{path} holds tensors without numbers, of the meta device: {listed(empty)}; save the weights")
+    tensors = {unwrapped(name): value for name, value in content.items()}
+    require(len(tensors) == len(content), f"{path} has names that differ in 'module.' or '_orig_mod.' only; keep one")
+    return tensors
+
+
+def unwrapped(name: str) -> str:
+    """The name of a weight without "_orig_mod." anywhere and "module." at its beginning."""
+    name = name.replace("_orig_mod.", "")
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
 
 
 def read_shapes(path: Path) -> dict[str, Shape]:
@@ -89,6 +126,35 @@ def refuse_misfits(fits: str, expected: Mapping[str, Shape], given: Mapping[str,
             f"{fits}; missing: {listed(missing)}; unexpected: {listed(unexpected)}; of another shape: "
             f"{listed(misshaped)}"
         )
+
+
+def refuse_unsound(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights with which no network computes anything.
+
+    Raises:
+        ValueError: naming the weights that are no floating-point numbers, not finite, or negative variances.
+    """
+    weights = {name: value for name, value in tensors.items() if not name.endswith(COUNTER)}
+    strange = [f"{name} ({value.dtype})" for name, value in weights.items() if not value.is_floating_point()]
+    require(not strange, f"{where} holds weights of other kinds than floating-point numbers: {listed(strange)}")
+    infinite = [name for name, value in weights.items() if not value.float().isfinite().all()]
+    require(not infinite, f"{where} holds numbers that are not finite, in {listed(infinite)}; fetch or train it again")
+    negative = [name for name, value in weights.items() if name.endswith(VARIANCE) and (value.float() < 0).any()]
+    require(not negative, f"{where} holds negative variances, in {listed(negative)}; fetch or train it again")
+
+
+def refuse_shared(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that share their memory or repeat a part of it: written, they would be others.
+
+    Raises:
+        ValueError: naming them.
+    """
+    expanded = [name for name, value in tensors.items() if 0 in value.stride() and value.numel() > 1]
+    require(not expanded, f"{where} holds expanded tensors: {listed(expanded)}; save them with .contiguous()")
+    places: dict[int, str] = {}
+    for name, value in tensors.items():
+        other = places.setdefault(value.data_ptr(), name) if value.numel() and not value.is_meta else name
+        require(other == name, f"{where} holds one tensor as {other} and as {name}; save each with .clone()")
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:

@@ -14,7 +14,7 @@ from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
 from core.networks import repository
 from core.networks.network import Network
-from core.recipe import Architecture, Recipe, Run
+from core.recipe import AnyArchitecture, Recipe, Run
 from core.testing.evaluation import count
 from core.testing.metrics import Score
 from core.values import from_json, to_json
@@ -43,7 +43,7 @@ def known(
     return {**recipes, recipe.name: recipe}, recipe.name
 
 
-def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Network:
+def load(kind: type[Network], options: EvaluationOptions[AnyArchitecture]) -> Network:
     """The network that the options name.
 
     Raises:
@@ -52,7 +52,7 @@ def load(kind: type[Network], options: EvaluationOptions[Architecture]) -> Netwo
     return kind.from_pretrained(_place(options))
 
 
-def _place(options: EvaluationOptions[Architecture]) -> str:
+def _place(options: EvaluationOptions[AnyArchitecture]) -> str:
     """The folder or repository of the weights that the options name."""
     recipe = options.recipe
     where = options.weights or str(Run().to / (recipe.same_weights_as or recipe.name))
@@ -64,7 +64,7 @@ def _place(options: EvaluationOptions[Architecture]) -> str:
     return where
 
 
-def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architecture]) -> Score | None:
+def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchitecture]) -> Score | None:
     """Test a checkpoint with the recipe's data and protocol, print the table, and return the score.
 
     With `submit`, the predictions are left there as the data set's server takes them, and checked; None is returned
@@ -133,7 +133,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[Architec
     return score
 
 
-def _folder_of_data(options: EvaluationOptions[Architecture]) -> Path | None:
+def _folder_of_data(options: EvaluationOptions[AnyArchitecture]) -> Path | None:
     """The `--data` of the run that trained the weights, if they lie in its folder and were trained on that data set."""
     folder = Path(_place(options))
     for place in (folder, folder.parent):  # the best weights lie in a folder of the run's
@@ -144,7 +144,7 @@ def _folder_of_data(options: EvaluationOptions[Architecture]) -> Path | None:
     return None
 
 
-def _export(options: EvaluationOptions[Architecture], pairs: datasets.Pairs) -> submission.Submission | None:
+def _export(options: EvaluationOptions[AnyArchitecture], pairs: datasets.Pairs) -> submission.Submission | None:
     """The submission that the options ask for, into an empty folder; None if they ask for none.
 
     Raises:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from core import files, machine, provenance
 from core.datasets.transforms import Batch, Collate, Order, TrainingSamples
 from core.networks.network import Network
-from core.recipe import Architecture
+from core.recipe import AnyArchitecture
 from core.testing.metrics import Score
 from core.training import folder, signals, state, validation
 from core.training.ending import finish
@@ -27,7 +27,7 @@ from core.training.state import Progress
 from core.values import to_json
 
 
-def train(training: Training[Architecture]) -> Score:
+def train(training: Training[AnyArchitecture]) -> Score:
     """Train, test and save.
 
     Leaves in the run folder: `model.safetensors`, `config.json` and `fingerprint.json` for `from_pretrained`, the last

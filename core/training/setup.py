@@ -17,20 +17,20 @@ from core.datasets.servers import without_labels
 from core.networks import backbones
 from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
-from core.recipe import Architecture, Recipe, Run
+from core.recipe import AnyArchitecture, Recipe, Run
 from core.training.class_weights import median_frequency
 from core.training.folder import Lock, place
 from core.training.state import circumstances, resumable
 from core.values import differences, to_json
 
-Build = Callable[[int, Architecture], Network]
+Build = Callable[[int, AnyArchitecture], Network]
 
 
 @dataclass(frozen=True)
-class Training(Generic[Architecture]):
+class Training(Generic[AnyArchitecture]):
     """A training run that can begin: its recipe as used, its data, its network, and from where it goes on."""
 
-    recipe: Recipe[Architecture]
+    recipe: Recipe[AnyArchitecture]
     run: Run
     changed: dict[str, tuple[Any, Any]]
     accelerator: Accelerator
@@ -50,8 +50,12 @@ class Training(Generic[Architecture]):
 
 
 def set_up(
-    recipe: Recipe[Architecture], run: Run, published: Recipe[Architecture], build: Build[Architecture], loss: Loss
-) -> Training[Architecture]:
+    recipe: Recipe[AnyArchitecture],
+    run: Run,
+    published: Recipe[AnyArchitecture],
+    build: Build[AnyArchitecture],
+    loss: Loss,
+) -> Training[AnyArchitecture]:
     """Check and open everything that a run needs.
 
     Args:
@@ -141,10 +145,10 @@ def test_size(changed: Mapping[str, tuple[Any, Any]], recipe: Recipe[Any]) -> st
 
 
 def _network(
-    recipe: Recipe[Architecture],
+    recipe: Recipe[AnyArchitecture],
     run: Run,
-    published: Recipe[Architecture],
-    build: Build[Architecture],
+    published: Recipe[AnyArchitecture],
+    build: Build[AnyArchitecture],
     accelerator: Accelerator,
     state: dict[str, Any] | None,
 ) -> tuple[Network, dict[str, tuple[Any, Any]]]:
@@ -184,7 +188,7 @@ def _refuse_other_folders(accelerator: Accelerator, state: dict[str, Any] | None
 
 
 def _begin(
-    network: Network, recipe: Recipe[Architecture], run: Run, accelerator: Accelerator
+    network: Network, recipe: Recipe[AnyArchitecture], run: Run, accelerator: Accelerator
 ) -> dict[str, tuple[Any, Any]]:
     """Load what an untrained network begins with; return what of it is not as the recipe says."""
     if recipe.starts_from is None and run.starts_from is None:
@@ -218,8 +222,8 @@ def _begin(
 
 
 def _open(
-    recipe: Recipe[Architecture], run: Run, published: Recipe[Architecture]
-) -> tuple[Recipe[Architecture], list[Pairs]]:
+    recipe: Recipe[AnyArchitecture], run: Run, published: Recipe[AnyArchitecture]
+) -> tuple[Recipe[AnyArchitecture], list[Pairs]]:
     """Open the three splits, each once, and settle the number of classes."""
     data = recipe.data
     opened = {split: datasets.read(data.name, run.data, split) for split in {data.train, data.validation, data.test}}

@@ -1,0 +1,82 @@
+"""Where a checkpoint is looked for: here or on the Hub, and how fast it is said that it is not there."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+from hub_runs import demo_network
+
+import hub
+from core.networks import backbones, repository
+from core.networks.backbones import Backbone
+
+UNREACHABLE = "http://127.0.0.1:9"  # a port that nobody listens at
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks the Hub fails."""
+    monkeypatch.setattr(repository, "download", lambda *words: pytest.fail("the Hub was asked"))
+
+
+@pytest.mark.usefixtures("_no_hub")
+@pytest.mark.parametrize("where", ["runs/danet-demo", "./org/name", "../name", "/no/where", "~/run", "org/", "a\\b"])
+def test_what_looks_like_a_path_is_one(where: str) -> None:
+    with pytest.raises(ValueError, match="there is no folder .*(no checkpoint lies beside it|in place of ~)"):
+        hub.from_pretrained(where)
+
+
+@pytest.mark.usefixtures("_no_hub")
+def test_what_begins_with_a_folder_that_is_here_is_a_path() -> None:
+    demo_network(0).save_pretrained(Path("mine/danet-demo"))
+    with pytest.raises(ValueError, match=r"no folder mine/danet-dmo; beside it are mine/danet-demo; if a .*revision"):
+        hub.from_pretrained("mine/danet-dmo")
+
+
+def test_a_revision_says_that_the_hub_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("org").mkdir()
+    asked = []
+
+    def download(where: str, file: str, revision: str | None, *rest: object) -> Path:
+        asked.append((where, file, revision))
+        raise OSError("asked")
+
+    monkeypatch.setattr(repository, "download", download)
+    with pytest.raises(OSError, match="asked"):
+        hub.from_pretrained("org/name", revision="main")
+    assert asked == [("org/name", "config.json", "main")]
+
+
+def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub's client tries again for half a minute."""
+    for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.upper(), raising=False)
+    monkeypatch.setattr(repository.constants, "ENDPOINT", UNREACHABLE)
+    begun = time.monotonic()
+    with pytest.raises(OSError, match=r"no folder org/name, the Hub's cache holds no config\.json of it"):
+        hub.from_pretrained("org/name")
+    backbone = Backbone("resnet18")
+    with pytest.raises(OSError, match=r"cannot get the weights timm/resnet18\.tv_in1k from the Hugging Face Hub"):
+        backbones.load_weights(backbones.build(backbone), backbone, "hub")
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("name", ["hub", "papers.danet"])
+def test_a_folder_named_core_is_said(name: str) -> None:
+    Path("core").mkdir()
+    Path("core/__init__.py").touch()
+    words = [sys.executable, "-c", f"import {name}"]
+    done = subprocess.run(words, env=tiny.environment(), capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: `core` is {Path.cwd() / 'core'} here, not the package beside ")
+    assert last.endswith("start Python elsewhere, or rename that folder")
