@@ -2,7 +2,8 @@
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from core.memory import free_memory
 from core.networks import backbones, fingerprint, repository, weights
 from core.networks.backbones import Backbone, Features
 from core.networks.inference import infer, memory
+from core.networks.parts import StandIns, replaced
 from core.recipe import Protocol
 from core.values import checked, from_json, to_json
 
@@ -139,6 +141,22 @@ class Network(nn.Module, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """The classes it was trained for; numbered ones for a network that was only built."""
         about = self.about
         return about.classes if about else Classes.coloured([f"class {k}" for k in range(self.num_classes)])
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
+        return {}
+
+    @contextmanager
+    def without(self, part: str) -> Iterator[None]:
+        """Switch a module of the paper off for a while, by its name in `removable`; see `core.networks.parts`.
+
+        Raises:
+            ValueError: if there is no such module in this network.
+        """
+        parts = self.removable()
+        require(part in parts, unknown(f"removable part of this {type(self).__name__}", part, parts or ["none"]))
+        with replaced(self, parts[part]):
+            yield
 
     def predict(
         self, image: Image.Image | str | Path | UInt8[Tensor, "3 h w"], protocol: Protocol | None = None
