@@ -42,6 +42,9 @@ class EvaluationOptions(Generic[AnyArchitecture]):
         int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
     ] = None
     precision: Precision = "fp32"
+    modules: Annotated[
+        bool, tyro.conf.arg(help="test again without each module of the paper: what it contributes; a pass for each")
+    ] = False
 
 
 def parse(

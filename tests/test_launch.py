@@ -75,6 +75,8 @@ def test_a_short_training_and_its_test(tmp_path: Path) -> None:
     assert "these weights were not trained by the published recipe" in tested.stdout
     first, again = (json.loads(path.read_text()) for path in (folder / "score.json", tmp_path / "again.json"))
     assert first["confusion"] == again["confusion"]
+    assert first["modules"]["without"].keys() == {"position attention", "channel attention"}
+    assert "modules" not in again
 
 
 @pytest.fixture

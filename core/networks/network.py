@@ -2,8 +2,14 @@
 
 import shutil
 import warnings
+<<<<<<< HEAD
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+=======
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+>>>>>>> 27af150
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +32,11 @@ from core.networks import fingerprint, repository, weights
 from core.networks.backbones import Backbone
 from core.networks.bounds import refuse_excess
 from core.networks.inference import infer, memory
+<<<<<<< HEAD
 from core.networks.segmenter import Segmenter
+=======
+from core.networks.parts import StandIns, replaced
+>>>>>>> 27af150
 from core.recipe import Protocol
 from core.values import from_json, to_json
 
@@ -124,6 +134,22 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """The classes it was trained for; numbered ones for a network that was only built."""
         about = self.about
         return about.classes if about else Classes.coloured([f"class {k}" for k in range(self.num_classes)])
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
+        return {}
+
+    @contextmanager
+    def without(self, part: str) -> Iterator[None]:
+        """Switch a module of the paper off for a while, by its name in `removable`; see `core.networks.parts`.
+
+        Raises:
+            ValueError: if there is no such module in this network.
+        """
+        parts = self.removable()
+        require(part in parts, unknown(f"removable part of this {type(self).__name__}", part, parts or ["none"]))
+        with replaced(self, parts[part]):
+            yield
 
     def predict(
         self, image: Image.Image | str | Path | UInt8[Tensor, "3 h w"], protocol: Protocol | None = None

@@ -14,7 +14,12 @@ from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
 from core.networks import repository
 from core.networks.network import Network
+<<<<<<< HEAD
 from core.recipe import AnyArchitecture, Recipe, Run
+=======
+from core.recipe import Architecture, Recipe, Run
+from core.testing.contributions import contributions
+>>>>>>> 27af150
 from core.testing.evaluation import count
 from core.testing.metrics import Score
 from core.values import from_json, to_json
@@ -91,16 +96,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         network = network.to(memory_format=torch.channels_last)
     keep = export.write if export is not None else None
     accelerator.wait_for_everyone()  # none writes before all have found the folder empty
-    counts = count(
-        network,
-        samples,
-        recipe.protocol,
-        len(pairs.classes),
-        accelerator,
-        machine.workers(options.workers, accelerator.device),
-        recipe.data.test,
-        keep,
-    )
+    workers = machine.workers(options.workers, accelerator.device)
+    counts = count(network, samples, recipe.protocol, len(pairs.classes), accelerator, workers, recipe.data.test, keep)
     if export is not None and accelerator.is_main_process:
         export.check()
         accelerator.print(submission.ready(export))
@@ -113,6 +110,10 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         f"{provenance.hardware()}"
     )
     accelerator.print(score.table())
+    parts = None
+    if options.modules:
+        parts = contributions(network, samples, recipe.protocol, pairs.classes, accelerator, workers, as_trained=score)
+        accelerator.print(parts.table() if parts else "nothing can be switched off in this network")
     for row in recipe.reported:
         accelerator.print(f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})")
     if network.about is not None and network.about.changed:
@@ -127,6 +128,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
             "protocol": recipe.protocol,
             "device": accelerator.device.type,
             "precision": options.precision,
+            **({"modules": parts.to_json()} if parts else {}),
         }
         files.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")

@@ -1,6 +1,7 @@
 """The end of a run: its checkpoint, its test, and what shows how it went."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from core.images import curves, matrix, pictures, sheets
 from core.networks import repository
 from core.networks.inference import infer
 from core.networks.network import Network
+from core.testing.contributions import Contributions, contributions
 from core.testing.metrics import Score
 from core.testing.report import record
 from core.training import validation
@@ -18,6 +20,9 @@ from core.training.folder import BEST, METRICS, SCORE
 from core.training.log import Log
 from core.training.setup import Training
 from core.training.state import Progress
+
+MOST = 50
+"""Images that a run is tested on once more without each module; evaluate.py --modules takes them all."""
 
 
 def finish(training: Training[Any], network: Network, progress: Progress, log: Log, best: bool) -> Score:
@@ -29,6 +34,7 @@ def finish(training: Training[Any], network: Network, progress: Progress, log: L
     tested = type(network).from_pretrained(checkpoint).to(accelerator.device) if best else network
     score = validation.test(training, tested, recipe.protocol, training.test, "test")
     log.score(progress.step, "test", score)
+    parts = _contributions(training, tested)
     told = {
         "weights": files.sha256(checkpoint / repository.WEIGHTS),
         "tested": f"best, of step {progress.best[1]}" if best and progress.best else f"last, of step {progress.step}",
@@ -40,6 +46,7 @@ def finish(training: Training[Any], network: Network, progress: Progress, log: L
         "protocol": recipe.protocol,
         "seed": training.run.seed,
         **{name: training.around[name] for name in ("device", "processes", "threads", "precision")},
+        **({"modules": parts.to_json()} if parts else {}),
         "training_seconds": round(progress.seconds + seconds),
         "waiting_for_data": round(waiting, 3),
     }
@@ -54,11 +61,21 @@ def finish(training: Training[Any], network: Network, progress: Progress, log: L
 
     machine.on_main(accelerator, leave)
     accelerator.print(score.table())
+    if parts:
+        accelerator.print(parts.table())
     hint = "; more --run.workers or a --run.cache make it less" if waiting > 0.1 else ""
     accelerator.print(f"{waiting:.1%} of the training time was spent waiting for data{hint}")
     accelerator.print(_last_words(training, checkpoint, told["tested"]))
     accelerator.end_training()
     return score
+
+
+def _contributions(training: Training[Any], network: Network) -> Contributions | None:
+    """What each module contributes, on at most MOST images at one scale: less than a test for each."""
+    samples = TestSamples(training.test, network.normalisation)
+    once = replace(training.recipe.protocol, scales=(1.0,), flip=False)
+    workers = machine.workers(training.run.workers, training.accelerator.device)
+    return contributions(network, samples, once, training.test.classes, training.accelerator, workers, most=MOST)
 
 
 def _save(network: Network, folder: Path) -> None:

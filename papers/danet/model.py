@@ -9,6 +9,7 @@ The names are the paper's, so code and paper can be read side by side:
     E        b c h w        A, plus the context that each position (or channel) has gathered
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution
 from core.networks.network import Network
+from core.networks.parts import StandIns
 
 Form = Literal["released", "paper"]
 
@@ -210,3 +212,11 @@ class DANet(Network):
             return Output(scores, deep=deep)
         position, channel = branches
         return Output(scores, enlarge(self.classify_position(position)), enlarge(self.classify_channel(channel)), deep)
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """The attention modules: without one, alpha or beta is 0 and its branch passes the features through."""
+        found = {
+            "position attention": {"position.attend": nn.Identity()} if self.position is not None else {},
+            "channel attention": {"channel.attend": nn.Identity()} if self.channel is not None else {},
+        }
+        return {name: stand_ins for name, stand_ins in found.items() if stand_ins}

@@ -14,6 +14,7 @@ The paper fixes c = 128, what follows what, and the numbers of parameters and mu
 The layers here are chosen so that those numbers are met: `python -m ci.complexity`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from torch.nn import functional
 from core.networks.backbones import Backbone
 from core.networks.blocks import convolution
 from core.networks.network import Network
+from core.networks.parts import Averaged, StandIns
 
 ChannelWeights = Float[Tensor, "b c 1 1"]
 
@@ -210,3 +212,15 @@ class DFDAM(Network):
             enlarge(self.classify_context(context), image),
             enlarge(self.classify_spatial(spatial), image),
         )
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """The weights of both modules: without them, all channels of a stage and all positions count the same."""
+        found: dict[str, StandIns] = {}
+        if self.fusion is not None:
+            found["dual attention fusion"] = {
+                "fusion.to_alpha_low": Averaged(self.fusion.to_alpha_low, (1,)),
+                "fusion.to_alpha_high": Averaged(self.fusion.to_alpha_high, (1,)),
+            }
+        if self.position is not None:
+            found["position attention"] = {"position.to_beta": Averaged(self.position.to_beta, (2, 3))}
+        return found

@@ -11,7 +11,7 @@ The names are the paper's, so code and paper can be read side by side:
 Eq. (1) to Eq. (5) define what related work uses (atrous convolution, a CRF) and nothing of this network.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +26,7 @@ from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution, pooled
 from core.networks.network import Network
+from core.networks.parts import StandIns
 
 LEVELS = (1, 2, 3, 6)
 """The pyramid of Figure 1(c): a level of k pools the features to k x k positions."""
@@ -308,6 +309,12 @@ class PDANet(Network):
         if self.architecture.loss_size == "features":
             return Output(enlarge(coarse), deep, coarse)
         return Output(enlarge(coarse), None if deep is None else enlarge(deep))
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """The attention modules of all levels: without them, alpha or beta is 0 at each level."""
+        ends = {"position attention": ".position.attend", "channel attention": ".channel.attend"}
+        paths = {name: [path for path, _ in self.named_modules() if path.endswith(end)] for name, end in ends.items()}
+        return {name: {path: nn.Identity() for path in found} for name, found in paths.items() if found}
 
 
 def _initialise(module: nn.Module) -> None:

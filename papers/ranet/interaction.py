@@ -209,6 +209,14 @@ class RegionInteraction(nn.Module):
         return distribute(A, G, regions, phi) if self.intra else _put(J * A, G, phi)
 
 
+class WithoutRegions(nn.Module):
+    """What is left of RIB if regions contribute nothing: O_i = J_i A_i, the first term of Eq. (8)."""
+
+    def forward(self, A: Float[Tensor, "b c h w"], regions: Regions) -> Float[Tensor, "b c h w"]:
+        """Return O for the features A and the scores of the regions."""
+        return regions.J[:, None] * _exact(A)
+
+
 def _put(A: Tensor, G: Tensor, phi: Representatives) -> Tensor:
     """Return the map A (b c h w) with the representatives' features replaced by G (b c r)."""
     position = torch.where(phi.valid, phi.position, A[0, 0].numel())[:, None].expand_as(G)

@@ -12,6 +12,7 @@ Regions are made from B and C by RCB (`construction.py`, Eq. (1) to (5)), and ex
 and C leads through the representative scores J alone: grouping has no gradient.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,10 +26,11 @@ from core.errors import require
 from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
 from core.networks.network import Network
+from core.networks.parts import StandIns
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
-from papers.ranet.interaction import Others, RegionInteraction
+from papers.ranet.interaction import Others, RegionInteraction, WithoutRegions
 from papers.ranet.regions.construction import RegionConstruction, Regions
-from papers.ranet.released import ReleasedHeads, ReleasedInteraction, leaky_convolution
+from papers.ranet.released import ReleasedHeads, ReleasedInteraction, ReleasedWithoutRegions, leaky_convolution
 
 HIGH_RESOLUTION = 512
 """The channels of A on an HRNet; on a ResNet they are a quarter of the backbone's, 512 of 2048."""
@@ -202,6 +204,20 @@ class RANet(Network):
             return Output(scores)
         boundary = enlarge(self.classify_boundary(features))
         return Output(scores, enlarge(coarse), boundary, enlarge(coarse_boundary))
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """The context: without regions only the first term of Eq. (8) is left; without interaction, of Eq. (7)."""
+        if isinstance(self.gather, NonLocalAttention):
+            return {"non-local attention": {"gather": nn.Identity()}}
+        if isinstance(self.gather, ReleasedInteraction):
+            return {"regions": {"gather": ReleasedWithoutRegions(self.gather)}}
+        if not isinstance(self.gather, RegionInteraction):
+            return {}
+        found: dict[str, StandIns] = {"regions": {"gather": WithoutRegions()}}
+        if self.gather.inter and self.gather.intra:
+            alone = RegionInteraction(self.gather.representatives, intra=True, inter=False)
+            found["interaction between regions"] = {"gather": alone}
+        return found
 
 
 class CoarseSegmentation(RANet):

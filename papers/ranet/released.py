@@ -94,6 +94,18 @@ class ReleasedInteraction(nn.Module):
         return self.after_distribution(distribute(Q, G, regions, phi, "global"))
 
 
+class ReleasedWithoutRegions(nn.Module):
+    """What is left of the released interaction if regions contribute nothing: Q_i, through the last convolution."""
+
+    def __init__(self, interaction: ReleasedInteraction) -> None:
+        super().__init__()
+        self.to_query, self.after_distribution = interaction.to_query, interaction.after_distribution
+
+    def forward(self, X: Float[Tensor, "b c h w"], regions: Regions) -> Float[Tensor, "b c h w"]:
+        """Return O for the features X; the regions are not looked at."""
+        return self.after_distribution(self.to_query(X))
+
+
 class ReleasedHeads(nn.Module):
     """Boundary and semantic scores from C3: one trunk without activation, then a classifier each."""
 

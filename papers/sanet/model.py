@@ -14,6 +14,7 @@ The names are the paper's, so code and paper can be read side by side:
     y_cat        b k            presence of each class in the image, as scores (before the sigmoid)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from core.errors import refuse_unknown, require
 from core.networks.backbones import Backbone
 from core.networks.blocks import classifier
 from core.networks.network import Network
+from core.networks.parts import Averaged, Nothing, StandIns
 from papers.sanet.baselines import DeepLabV3Plus
 
 GROUPS = 2
@@ -242,6 +244,27 @@ class SANet(Network):
 
     def _enlarge(self, maps: Float[Tensor, "b k _ _"], size: torch.Size) -> Float[Tensor, "b k _ _"]:
         return functional.interpolate(maps, size, mode="bilinear", align_corners=self.align_corners)
+
+    def removable(self) -> Mapping[str, StandIns]:
+        """The attention channels, whose X_attn is then the same at all positions; and each part of the prediction.
+
+        Of the baseline with an SE module, the weights of its channels, before their sigmoid.
+        """
+        if self.excite is not None:
+            return {"excitation": {"excite.W_2": Averaged(self.excite.W_2, (1,))}}
+        if self.heads is None:
+            return {}
+        found: dict[str, StandIns] = {
+            "attention channels": {
+                f"heads.{stage}.attention": Averaged(head.get_submodule("attention"), (2, 3))
+                for stage, head in enumerate(self.heads)
+            }
+        }
+        if self.dense is not None and self.architecture.beta:
+            last = len(self.heads) - 1
+            found["SA head of C4"] = {f"heads.{last}": Nothing(self.heads[last])}
+            found["dense head"] = {"dense": Nothing(self.dense)}
+        return found
 
 
 def _refuse_impossible(architecture: Architecture) -> None:
