@@ -2,14 +2,9 @@
 
 import shutil
 import warnings
-<<<<<<< HEAD
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-=======
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
->>>>>>> 27af150
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,11 +27,8 @@ from core.networks import fingerprint, repository, weights
 from core.networks.backbones import Backbone
 from core.networks.bounds import refuse_excess
 from core.networks.inference import infer, memory
-<<<<<<< HEAD
-from core.networks.segmenter import Segmenter
-=======
 from core.networks.parts import StandIns, replaced
->>>>>>> 27af150
+from core.networks.segmenter import Segmenter
 from core.recipe import Protocol
 from core.values import from_json, to_json
 

@@ -14,12 +14,8 @@ from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
 from core.networks import repository
 from core.networks.network import Network
-<<<<<<< HEAD
 from core.recipe import AnyArchitecture, Recipe, Run
-=======
-from core.recipe import Architecture, Recipe, Run
 from core.testing.contributions import contributions
->>>>>>> 27af150
 from core.testing.evaluation import count
 from core.testing.metrics import Score
 from core.values import from_json, to_json
