@@ -8,7 +8,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from networks import PAPERS, pictures
 from tiny import begin, differing, left
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from core import machine
 from core.networks.inference import infer
+from core.networks.network import Network
 from core.paper import Paper
 from core.recipe import Augmentation, Precision, Protocol, Recipe
 from core.training.loop import train
@@ -68,7 +69,7 @@ def started(paper: Paper, to: Path, times: int = STEPS, **run: Any) -> Training[
     """A run of the paper that is killed after so many steps, if it does not end before."""
     what = short(paper)
     objective = Stopping(paper.objective(what.architecture), times)
-    return begin(to, what, objective, build=paper.network, **run)
+    return begin(to, what, objective, **{"build": paper.network, **run})
 
 
 def goes_on_bit_for_bit(paper: Paper, precision: Precision, to: Path) -> torch.device:
@@ -92,11 +93,24 @@ def losses(to: Path) -> list[float]:
     return [line["loss"] for line in tiny.metrics(to / tiny.NAME) if "loss" in line]
 
 
+def without_dropout(paper: Paper) -> Callable[..., Network]:
+    """The paper's network without dropout, for which compiled programs draw other numbers."""
+
+    def build(num_classes: int, architecture: Any) -> Network:
+        network = paper.network(num_classes, architecture)
+        for layer in network.modules():
+            if isinstance(layer, nn.Dropout2d):
+                layer.p = 0.0
+        return network
+
+    return build
+
+
 def compiles(paper: Paper, to: Path, **run: Any) -> None:
     """A compiled run has the losses of the usual one, and a checkpoint with the usual names."""
-    train(started(paper, to / "usual"))
+    train(started(paper, to / "usual", build=without_dropout(paper)))
     torch.compiler.reset()
-    train(started(paper, to / "compiled", compile=True, **run))
+    train(started(paper, to / "compiled", build=without_dropout(paper), compile=True, **run))
     assert losses(to / "compiled") == pytest.approx(losses(to / "usual"), rel=0.01)
     names = [left(to / kind / tiny.NAME)["weights"].keys() for kind in ("usual", "compiled")]
     assert names[0] == names[1]

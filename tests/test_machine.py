@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from core import machine, provenance
-from core.networks.blocks import pooled
+from core.networks.blocks import _Enlarged, enlarge, pooled
 from core.networks.losses import cross_entropy
 from core.recipe import Run
 
@@ -105,7 +107,10 @@ def test_images_are_loaded_by_a_share_of_the_cores(
     ],
 )
 def test_channels_last_is_on_where_it_pays(choice: Any, device: str, precision: Any, expected: bool) -> None:
-    assert machine.channels_last(choice, torch.device(device), precision) == expected
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2))
+    assert machine.channels_last(choice, torch.device(device), precision, plain) == expected
+    depthwise = nn.Sequential(plain, nn.Conv2d(4, 4, 3, groups=4))
+    assert machine.channels_last(choice, torch.device(device), precision, depthwise) == (choice == "on")
 
 
 def test_deterministic_means_and_losses_are_the_usual_ones() -> None:
@@ -129,6 +134,27 @@ def test_deterministic_means_and_losses_are_the_usual_ones() -> None:
         torch.use_deterministic_algorithms(False)
     for one, other in zip(found, usual, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(
+    ("given", "size"), [((5, 7), (33, 41)), ((1, 1), (9, 4)), ((6, 6), (3, 4)), ((40, 30), (40, 31))]
+)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_the_gradient_of_enlarging_as_products_is_the_usual_one(
+    align_corners: bool, given: tuple[int, int], size: tuple[int, int], device: str
+) -> None:
+    maps = torch.randn(2, 3, *given, device=device, requires_grad=True)
+    weights = torch.randn(2, 3, *size, device=device)
+
+    def gradient(enlarged: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad((enlarged * weights).sum(), maps)[0]
+
+    ours = _Enlarged.apply if device == "cpu" else enlarge
+    usual = functional.interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+    found = ours(maps, torch.Size(size), align_corners)
+    assert torch.equal(found, usual)
+    torch.testing.assert_close(gradient(found), gradient(usual), atol=1e-4, rtol=1e-5)
 
 
 def test_a_deterministic_run_sets_everything_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Step:
         machine.seed_everything(0)
         self.network = paper.build(recipe).to(device).train()
         place = torch.device(device)
-        self.last = machine.channels_last(channels_last, place, precision)
+        self.last = machine.channels_last(channels_last, place, precision, self.network)
         if self.last:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optimisation, place)

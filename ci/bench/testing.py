@@ -33,7 +33,7 @@ def measured(device: str, precision: Precision, height: int, width: int, rounds:
     row = paper_of(RECIPE).recipes[RECIPE]
     network = paper_of(RECIPE).build(row).to(device).eval()
     place = torch.device(device)
-    if machine.channels_last("auto", place, precision):
+    if machine.channels_last("auto", place, precision, network):
         network = network.to(memory_format=torch.channels_last)
     image = torch.randn(3, height, width, device=device)
     dtype = DTYPES.get(precision)

@@ -1,5 +1,7 @@
 """Layers that several papers stack and none gives an equation."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,6 +46,45 @@ class AtrousSpatialPyramidPooling(nn.Module):
         whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
         dilated = [branch(features) for branch in self.dilated]
         return self.fuse(torch.cat([self.nearest(features), *dilated, whole], dim=1))
+
+
+def enlarge(maps: Float[Tensor, "b k _ _"], size: torch.Size, align_corners: bool) -> Float[Tensor, "b k h w"]:
+    """Return maps at a size h, w, by bilinear interpolation.
+
+    On a GPU the gradient is two matrix products. PyTorch's own adds pixel by pixel in any order, which took a fifth of
+    a small network's step (three losses, 320 x 320, batch 12: 1.7 of 7.9 ms on an H200), and can't be deterministic.
+    """
+    if maps.device.type == "cuda" and maps.requires_grad and torch.is_grad_enabled():
+        return _Enlarged.apply(maps, size, align_corners)
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+
+
+class _Enlarged(torch.autograd.Function):
+    """Bilinear interpolation, Y = R X C^T with the weights R of rows and C of columns, so dX = R^T dY C."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
+        """Interpolate as PyTorch does."""
+        ctx.size, ctx.dtype, ctx.align_corners = maps.shape[-2:], maps.dtype, align_corners
+        return functional.interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+
+    @staticmethod
+    def backward(ctx: Any, dY: Tensor) -> tuple[Tensor, None, None]:
+        """Multiply with the transposed weights."""
+        dY = dY if dY.dtype == torch.float64 else dY.float()
+        lengths = zip(dY.shape[-2:], ctx.size, strict=True)
+        rows, columns = (_line_weights(n, m, ctx.align_corners, dY) for n, m in lengths)
+        return (rows.T @ (dY @ columns)).to(ctx.dtype), None, None
+
+
+def _line_weights(length: int, given: int, align_corners: bool, like: Tensor) -> Float[Tensor, "n m"]:
+    """The share of each given pixel of a line in each pixel of the enlarged one; the shares of a pixel sum to 1."""
+    places = torch.arange(length, device=like.device, dtype=like.dtype)
+    if align_corners:
+        places = places * ((given - 1) / max(length - 1, 1))
+    else:
+        places = ((places + 0.5) * (given / length) - 0.5).clamp(0, given - 1)
+    return (1 - (places[:, None] - torch.arange(given, device=like.device)).abs()).clamp(min=0)
 
 
 def pooled(features: Float[Tensor, "b f h w"], bins: int) -> Float[Tensor, "b f k k"]:

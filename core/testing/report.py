@@ -88,7 +88,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
 
     samples = TestSamples(pairs, network.normalisation)
     network = network.to(accelerator.device)
-    if machine.channels_last("auto", accelerator.device, options.precision):
+    if machine.channels_last("auto", accelerator.device, options.precision, network):
         network = network.to(memory_format=torch.channels_last)
     keep = export.write if export is not None else None
     accelerator.wait_for_everyone()  # none writes before all have found the folder empty

@@ -46,7 +46,9 @@ class Learner:
         run, accelerator, state = training.run, training.accelerator, training.state
         self.accelerator, self.steps = accelerator, training.steps
         self.optimisation: Optimisation = training.recipe.optimisation
-        self.channels_last = machine.channels_last(run.channels_last, accelerator.device, run.precision)
+        self.channels_last = machine.channels_last(
+            run.channels_last, accelerator.device, run.precision, training.network
+        )
         plain = machine.synchronise_batchnorm(training.network, accelerator).to(accelerator.device)
         self.plain = plain.to(memory_format=torch.channels_last) if self.channels_last else plain
         if self.optimisation.freeze == "backbone":

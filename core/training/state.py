@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from core import machine
 from core.recipe import Run
 from core.training import checkpoint
 from core.training.folder import PREVIOUS, STATE, refuse_foreign
@@ -51,7 +50,7 @@ def circumstances(run: Run, accelerator: Accelerator) -> dict[str, Any]:
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
         "torch": str(torch.__version__),
         "compile": run.compile,
-        "channels_last": machine.channels_last(run.channels_last, device, run.precision),
+        "channels_last": run.channels_last,
     }
 
 

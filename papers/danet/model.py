@@ -17,12 +17,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.errors import refuse_unknown
 from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
-from core.networks.blocks import classifier, convolution
+from core.networks.blocks import classifier, convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import StandIns
 
@@ -199,19 +198,18 @@ class DANet(Network):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Return the scores of the fused features, and those of each further classifier that there is."""
-        size = image.shape[-2:]
         *_, C3, features = self.backbone(image)
         branches = [branch(features) for branch in (self.position, self.channel, self.plain) if branch is not None]
 
-        def enlarge(scores: Tensor) -> Tensor:
-            return functional.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
+        def enlarged(scores: Tensor) -> Tensor:
+            return enlarge(scores, image.shape[-2:], self.align_corners)
 
-        scores = enlarge(self.classify(sum(branches)))
-        deep = None if self.classify_deep is None else enlarge(self.classify_deep(C3))
+        scores = enlarged(self.classify(sum(branches)))
+        deep = None if self.classify_deep is None else enlarged(self.classify_deep(C3))
         if self.classify_position is None or self.classify_channel is None:
             return Output(scores, deep=deep)
-        position, channel = branches
-        return Output(scores, enlarge(self.classify_position(position)), enlarge(self.classify_channel(channel)), deep)
+        position, channel = self.classify_position(branches[0]), self.classify_channel(branches[1])
+        return Output(scores, enlarged(position), enlarged(channel), deep)
 
     def removable(self) -> Mapping[str, StandIns]:
         """The attention modules: without one, alpha or beta is 0 and its branch passes the features through."""

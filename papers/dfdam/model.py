@@ -21,10 +21,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.networks.backbones import Backbone
-from core.networks.blocks import convolution
+from core.networks.blocks import convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import Averaged, StandIns
 
@@ -189,28 +188,27 @@ class DFDAM(Network):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Return the scores of the fused features, and those of each source alone."""
 
-        def enlarge(features: Tensor, like: Tensor) -> Tensor:
-            size = like.shape[-2:]
-            return functional.interpolate(features, size, mode="bilinear", align_corners=self.align_corners)
+        def enlarged(features: Tensor, like: Tensor) -> Tensor:
+            return enlarge(features, like.shape[-2:], self.align_corners)
 
         C1, _, C3, C4 = self.backbone(image)
         X_L = self.convert_low(C3)
-        X_H = self.convert_high(enlarge(C4, X_L))
+        X_H = self.convert_high(enlarged(C4, X_L))
         if self.fusion is None:
             context = X_L + X_H
         else:
             context = self.fusion(X_L, X_H, guide=X_H if self.architecture.dual_attention_fusion == "text" else C4)
 
         X_SI = self.convert_spatial(C1)
-        X_CI = enlarge(context, X_SI)
+        X_CI = enlarged(context, X_SI)
         spatial = X_SI if self.position is None else self.position(X_SI, X_CI)
 
         X_F = spatial + X_CI  # Eq. (10)
 
         return Output(
-            enlarge(self.refine(X_F), image),
-            enlarge(self.classify_context(context), image),
-            enlarge(self.classify_spatial(spatial), image),
+            enlarged(self.refine(X_F), image),
+            enlarged(self.classify_context(context), image),
+            enlarged(self.classify_spatial(spatial), image),
         )
 
     def removable(self) -> Mapping[str, StandIns]:

@@ -19,12 +19,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.errors import refuse_unknown
 from core.networks.attention import attention, attention_rows
 from core.networks.backbones import Backbone
-from core.networks.blocks import classifier, convolution, pooled
+from core.networks.blocks import classifier, convolution, enlarge, pooled
 from core.networks.network import Network
 from core.networks.parts import StandIns
 
@@ -195,9 +194,7 @@ class PyramidPooling(nn.Module):
             )
         size = features.shape[-2:]
         levels = [transform(A) for transform, A in zip(self.transforms, self.pooled(features), strict=True)]
-        enlarged = [
-            functional.interpolate(level, size, mode="bilinear", align_corners=self.align_corners) for level in levels
-        ]
+        enlarged = [enlarge(level, size, self.align_corners) for level in levels]
         return torch.cat([features, *enlarged], dim=1)
 
     def pooled(self, features: Float[Tensor, "b f h w"]) -> list[Float[Tensor, "b f _ _"]]:
@@ -298,17 +295,16 @@ class PDANet(Network):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Return the scores, and what the objective needs beside them."""
-        size = image.shape[-2:]
         _, _, C3, C4 = self.backbone(image)
 
-        def enlarge(scores: Tensor) -> Tensor:
-            return functional.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
+        def enlarged(scores: Tensor) -> Tensor:
+            return enlarge(scores, image.shape[-2:], self.align_corners)
 
         coarse = self.classify(self.gather(C4))
         deep = None if self.classify_deep is None else self.classify_deep(C3)
         if self.architecture.loss_size == "features":
-            return Output(enlarge(coarse), deep, coarse)
-        return Output(enlarge(coarse), None if deep is None else enlarge(deep))
+            return Output(enlarged(coarse), deep, coarse)
+        return Output(enlarged(coarse), None if deep is None else enlarged(deep))
 
     def removable(self) -> Mapping[str, StandIns]:
         """The attention modules of all levels: without them, alpha or beta is 0 at each level."""

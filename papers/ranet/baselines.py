@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.networks.attention import attention
-from core.networks.blocks import convolution, pooled
+from core.networks.blocks import convolution, enlarge, pooled
 
 LEVELS = (1, 2, 3, 6)
 """The bins a side of spatial pyramid pooling (Zhao et al., CVPR 2017)."""
@@ -38,7 +38,7 @@ class SpatialPyramidPooling(nn.Module):
     def forward(self, A: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Return O, the enlarged levels side by side."""
         levels = (level(pooled(A, bins)) for bins, level in zip(LEVELS, self.levels, strict=True))
-        return torch.cat([_resized(level, A.shape[-2:], self.align_corners) for level in levels], dim=1)
+        return torch.cat([enlarge(level, A.shape[-2:], self.align_corners) for level in levels], dim=1)
 
 
 class NonLocalAttention(nn.Module):
@@ -80,9 +80,5 @@ class HighResolutionRepresentation(nn.Module):
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
         """Return features of the size of C2."""
         finest, *rest = maps
-        resized = [_resized(map_, finest.shape[-2:], self.align_corners) for map_ in rest]
+        resized = [enlarge(map_, finest.shape[-2:], self.align_corners) for map_ in rest]
         return functional.avg_pool2d(self.mix(torch.cat([finest, *resized], dim=1)), 2, ceil_mode=True)
-
-
-def _resized(maps: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
-    return functional.interpolate(maps, size, mode="bilinear", align_corners=align_corners)

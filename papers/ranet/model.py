@@ -20,11 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from core.errors import require
 from core.networks.backbones import Backbone
-from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
+from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import StandIns
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
@@ -196,14 +195,14 @@ class RANet(Network):
             context = self.gather(A) if regions is None else self.gather(A, regions)  # O
             features = self.fuse(torch.cat([A, context.to(A.dtype)], dim=1))
 
-        def enlarge(scores: Tensor) -> Tensor:
-            return functional.interpolate(scores, image.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        def enlarged(scores: Tensor) -> Tensor:
+            return enlarge(scores, image.shape[-2:], self.align_corners)
 
-        scores = enlarge(self.classify(features))
+        scores = enlarged(self.classify(features))
         if coarse is None or coarse_boundary is None or self.classify_boundary is None:
             return Output(scores)
-        boundary = enlarge(self.classify_boundary(features))
-        return Output(scores, enlarge(coarse), boundary, enlarge(coarse_boundary))
+        boundary = enlarged(self.classify_boundary(features))
+        return Output(scores, enlarged(coarse), boundary, enlarged(coarse_boundary))
 
     def removable(self) -> Mapping[str, StandIns]:
         """The context: without regions only the first term of Eq. (8) is left; without interaction, of Eq. (7)."""

@@ -7,9 +7,8 @@ C4      b c h/2 w/2    its last stage, at an eighth; sizes are rounded up
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution
+from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution, enlarge
 
 WIDTH = 256
 """Channels of the pyramid and of the decoder."""
@@ -42,6 +41,5 @@ class DeepLabV3Plus(nn.Module):
 
     def forward(self, C1: Float[Tensor, "b f h w"], C4: Float[Tensor, "b g _ _"]) -> Float[Tensor, "b k h w"]:
         """Return the scores at the size of C1."""
-        size = C1.shape[-2:]
-        wide = functional.interpolate(self.pyramid(C4), size, mode="bilinear", align_corners=self.align_corners)
+        wide = enlarge(self.pyramid(C4), C1.shape[-2:], self.align_corners)
         return self.classify(self.refine(torch.cat([wide, self.reduce(C1)], dim=1)))

@@ -22,11 +22,10 @@ import torch
 from einops import reduce
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.errors import refuse_unknown, require
 from core.networks.backbones import Backbone
-from core.networks.blocks import classifier
+from core.networks.blocks import classifier, enlarge
 from core.networks.network import Network
 from core.networks.parts import Averaged, Nothing, StandIns
 from papers.sanet.baselines import DeepLabV3Plus
@@ -151,7 +150,7 @@ class SqueezeAndAttention(nn.Module):
     def attend(self, X_in: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Return X_attn, the attention channel at the size of X_in."""
         X_attn_hat = self.attention(self.pool(X_in))  # Eq. (5)
-        return functional.interpolate(X_attn_hat, X_in.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        return enlarge(X_attn_hat, X_in.shape[-2:], self.align_corners)
 
     def forward(self, X_in: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Return X_out for the features X_in."""
@@ -243,7 +242,7 @@ class SANet(Network):
         return Output(prediction, mask, dense, y_cat)
 
     def _enlarge(self, maps: Float[Tensor, "b k _ _"], size: torch.Size) -> Float[Tensor, "b k _ _"]:
-        return functional.interpolate(maps, size, mode="bilinear", align_corners=self.align_corners)
+        return enlarge(maps, size, self.align_corners)
 
     def removable(self) -> Mapping[str, StandIns]:
         """The attention channels, whose X_attn is then the same at all positions; and each part of the prediction.

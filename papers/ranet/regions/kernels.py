@@ -11,7 +11,7 @@ float64, as in the plain form, and become the dtype of B at the end.
 Tensors are those of `equations.py`; in the kernels each is a pointer, moved to the image of the program.
 """
 
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 import triton
@@ -70,8 +70,10 @@ def _launch(kernel: Any, B: Tensor, divergence: JensenShannon, tensors: list[Ten
 
 
 # Kernels, one for each pass. Sizes are not specialised: a kernel is compiled once for a dtype and a choice of maps.
+# Triton reads their source, so the type checks of the tests must not wrap them.
 
 
+@no_type_check
 @triton.jit(do_not_specialize=["h", "w", "k"])
 def _first_matches(B, C, own, decision, follow, h, w, k, BOUNDARY: tl.constexpr):
     """Lower `follow` of the later pixel of each grouped pair to the number of the earlier one."""
@@ -88,6 +90,7 @@ def _first_matches(B, C, own, decision, follow, h, w, k, BOUNDARY: tl.constexpr)
         tl.atomic_min(follow + later, earlier, mask=pairs & grouped, sem="relaxed")
 
 
+@no_type_check
 @triton.jit(do_not_specialize=["h", "w", "k"])
 def _region_sums(B, C, own, index, total, h, w, k, BOUNDARY: tl.constexpr):
     """Add F of each pair within a region to the totals of both pixels."""
@@ -104,6 +107,7 @@ def _region_sums(B, C, own, index, total, h, w, k, BOUNDARY: tl.constexpr):
         tl.atomic_add(total + j, F, mask=pairs, sem="relaxed")
 
 
+@no_type_check
 @triton.jit(do_not_specialize=["h", "w", "k"])
 def _region_gradients(B, C, own, index, share, total, shared, dB, h, w, k, BOUNDARY: tl.constexpr):
     """Add the gradients of each pair within a region to those for B and to the sums of `JensenShannon`."""
@@ -128,6 +132,7 @@ def _region_gradients(B, C, own, index, share, total, shared, dB, h, w, k, BOUND
 # What the kernels are made of
 
 
+@no_type_check
 @triton.jit
 def _pairs(h, w):
     """Return the starts i and ends j of the pairs of a program, their offset, and which of them are pairs.
@@ -150,6 +155,7 @@ def _pairs(h, w):
     return i, i + dy * w + dx, dy, dx, number < count
 
 
+@no_type_check
 @triton.jit
 def _axes(dy, dx, w):
     """Return of lines their length, their steps along and across the major axis as numbers of pixels, and their rise.
@@ -161,6 +167,7 @@ def _axes(dy, dx, w):
     return length, tl.where(along_y, w, 1), tl.where(along_y, 1, w), tl.where(along_y, dx, dy)
 
 
+@no_type_check
 @triton.jit
 def _line(B, i, pairs, dy, dx, w, BOUNDARY: tl.constexpr):
     """Return D, the maximum of B at the samples t = 1 .. length - 1 of each line, and the first t that has it."""
@@ -185,12 +192,14 @@ def _line(B, i, pairs, dy, dx, w, BOUNDARY: tl.constexpr):
     return D, place
 
 
+@no_type_check
 @triton.jit
 def _quotient(x, y):
     """Return x / y, rounded to the nearest number; of float32, Triton's own division is not always."""
     return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
 
 
+@no_type_check
 @triton.jit
 def _pull(dB, i, pairs, dy, dx, w, place, dD):
     """Add the gradient for D to the two pixels that the sample lies between that is the maximum."""
@@ -203,6 +212,7 @@ def _pull(dB, i, pairs, dy, dx, w, place, dD):
     tl.atomic_add(tap + across, weight * dD, mask=pairs & (rest > 0), sem="relaxed")
 
 
+@no_type_check
 @triton.jit
 def _divergence(C, own, i, j, pairs, pixels, k, dE, shared):
     """Return E of each pair; with a gradient dE, add dE log2 S to both pixels' sums of each class."""
