@@ -251,7 +251,7 @@ def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Reci
         architecture=architecture,
         data=CAMVID,
         augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=200, weight_decay=5e-4, ema=0.99),
+        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
         protocol=Protocol(),
         backbone_weights="none",
     )
