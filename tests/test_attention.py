@@ -54,7 +54,7 @@ def leaves(change: Callable[[Tensor], Tensor], arguments: Triple) -> Triple:
 def output_and_gradients(form: Callable[[Tensor, Tensor, Tensor], Tensor], arguments: Triple) -> list[Tensor]:
     """The output of a form and the gradients of a sum that weighs all its entries differently."""
     Y = form(*arguments)
-    weights = torch.linspace(-1, 2, Y.numel(), dtype=Y.dtype, device=Y.device).view_as(Y)
+    weights = torch.linspace(-1, 2, Y.numel(), dtype=torch.float64, device=Y.device).to(Y.dtype).view_as(Y)
     return [Y.detach(), *torch.autograd.grad(Y, arguments, weights)]
 
 
