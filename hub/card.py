@@ -22,7 +22,7 @@ from huggingface_hub.utils import yaml_dump
 import papers
 from core import datasets
 from core.networks import backbones
-from core.networks.network import About
+from core.networks.network import About, Network
 from core.paper import Paper
 from core.recipe import Protocol, Recipe
 from hub.networks import ORIGIN
@@ -43,14 +43,15 @@ Changes = Mapping[str, tuple[Any, Any]]
 class Publication:
     """What a card tells of: weights of one recipe, what was changed in it, and their scores.
 
-    `repository` is org/name on the Hub, or the name of a shipped network. `recipe` is as it was used, `changed` is how
-    that differs from the published one. `scores` holds score.json first, then those of rows that test the same weights
-    in another way; each is a pair of the recipe of the row and the JSON that the test wrote.
+    `repository` is org/name on the Hub, or the name of a shipped network. `about` is the network's, `recipe` is as it
+    was used, `changed` is how that differs from the published one. `scores` holds score.json first, then those of rows
+    that test the same weights in another way; each is a pair of the recipe of the row and the JSON that the test wrote.
     """
 
     repository: str
     paper: Paper
     recipe: Recipe[Any]
+    network: Network
     about: About
     changed: Changes
     scores: tuple[tuple[Recipe[Any], dict[str, Any]], ...]

@@ -66,11 +66,18 @@ class Options:
             f"--size must be at least {SMALLEST} pixels, got {self.size}",
         )
         require(not self.to.exists(), f"{self.to} exists already; remove it, or pass another --to")
-        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-        require(
-            self.to.suffix != ".onnx" or not missing,
-            f"exporting to ONNX needs {', '.join(missing)}: pip install {' '.join(PACKAGES)}",
-        )
+        if self.to.suffix == ".onnx":
+            refuse_missing_packages()
+
+
+def refuse_missing_packages() -> None:
+    """Refuse to export to ONNX without the packages that do it.
+
+    Raises:
+        ValueError: saying what to install.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    require(not missing, f"exporting to ONNX needs {', '.join(missing)}: pip install {' '.join(PACKAGES)}")
 
 
 class Scores(nn.Module):

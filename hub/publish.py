@@ -1,7 +1,8 @@
 """Publish a run: python -m hub.publish RECIPE RUN_FOLDER --repo ORG/NAME [--dry-run]
 
-Writes the folder of the repository (weights, configuration, fingerprint, score, model card, results) and uploads it in
-one commit; a dry run writes the folder only. A run whose recipe was changed is refused under the name of a recipe.
+Writes the folder of the repository (weights, configuration, fingerprint, score, model card, results, and a modelling
+file for transformers), opens it where this code can't be imported, compares, and uploads it in one commit; a dry run
+does all but the last. A run whose recipe was changed is refused under the name of a recipe.
 """
 
 import re
@@ -23,11 +24,13 @@ from core.paper import Paper
 from core.recipe import Recipe
 from core.training.folder import SCORE
 from core.values import differences, from_json
-from hub import card
+from hub import card, export
 from hub.card import Publication
+from hub.doors import check, folder
 
 COPIED = (repository.CONFIG, repository.WEIGHTS, repository.FINGERPRINT, SCORE)
 CARD = "README.md"
+ONNX = "model.onnx"
 RESULTS = ".eval_results"
 
 
@@ -45,6 +48,11 @@ class Options:
     dry_run: Annotated[bool, tyro.conf.arg(help="write the folder and upload nothing")] = False
     to: Annotated[Path | None, tyro.conf.arg(help="the folder to write; None: RUN_FOLDER/repository")] = None
     private: Annotated[bool, tyro.conf.arg(help="a new repository opens to its owners only")] = False
+    onnx: Annotated[bool, tyro.conf.arg(help="add model.onnx, as hub.export writes it")] = False
+
+    def __post_init__(self) -> None:
+        if self.onnx:
+            export.refuse_missing_packages()
 
 
 def gather(options: Options) -> Publication:
@@ -86,7 +94,7 @@ def gather(options: Options) -> Publication:
     scores = [(used, measured), *((_row(paper, recipe, file), files.read_json(file)) for file in options.score)]
     for row, score in scores:
         _refuse_other_score(row, score, about)
-    return Publication(options.repo, paper, used, about, changed, tuple(scores))
+    return Publication(options.repo, paper, used, network, about, changed, tuple(scores))
 
 
 def as_used(recipe: Recipe[Any], about: About) -> tuple[Recipe[Any], card.Changes]:
@@ -147,27 +155,30 @@ def _refuse_other_score(recipe: Recipe[Any], score: dict[str, Any], about: About
         )
 
 
-def write(publication: Publication, run: Path, folder: Path) -> None:
+def write(publication: Publication, run: Path, to: Path, onnx: bool = False) -> None:
     """Write the folder of the repository.
 
     Raises:
-        ValueError: if it holds files that are not of a repository.
+        ValueError: if it holds files that are not of a repository, or the network can't be made an ONNX file.
     """
     data = publication.data.replace("/", "_")
     further = {publication.file_of(row): score for row, score in publication.scores[1:]}
-    ours = {*COPIED, *further, CARD, RESULTS}
-    foreign = sorted({file.name for file in folder.iterdir()} - ours) if folder.is_dir() else []
+    ours = {*COPIED, *further, *folder.added(publication.paper), CARD, RESULTS, ONNX}
+    foreign = sorted({file.name for file in to.iterdir()} - ours) if to.is_dir() else []
     if foreign:
-        raise ValueError(f"{folder} holds {errors.listed(foreign)}, which would be uploaded too; choose another --to")
-    (folder / RESULTS).mkdir(parents=True, exist_ok=True)
-    for file in (folder / RESULTS).iterdir():
-        file.unlink()  # of an earlier data set
+        raise ValueError(f"{to} holds {errors.listed(foreign)}, which would be uploaded too; choose another --to")
+    (to / RESULTS).mkdir(parents=True, exist_ok=True)
+    for file in (*(to / RESULTS).iterdir(), to / ONNX):
+        file.unlink(missing_ok=True)  # of an earlier data set or network
     for name in COPIED:
-        shutil.copyfile(run / name, folder / name)
-    card.card(publication).save(folder / CARD)
+        shutil.copyfile(run / name, to / name)
+    folder.write(to, publication.paper, publication.network)
+    if onnx:
+        export.export(publication.network, to / ONNX)
+    card.card(publication).save(to / CARD)
     for name, score in further.items():
-        files.write_json(folder / name, score)
-    (folder / RESULTS / f"{data}.yaml").write_text(card.eval_results(publication), encoding="utf-8")
+        files.write_json(to / name, score)
+    (to / RESULTS / f"{data}.yaml").write_text(card.eval_results(publication), encoding="utf-8")
 
 
 def upload(publication: Publication, folder: Path, private: bool) -> str:
@@ -192,11 +203,13 @@ def main() -> None:
     """Publish what the command line says."""
     with door():
         options = tyro.cli(Options, description=__doc__)
+        check.refuse_without_transformers()
         publication = gather(options)
-        folder = options.to or options.run / "repository"
-        write(publication, options.run, folder)
-        address = "" if options.dry_run else upload(publication, folder, options.private)
-    sys.stdout.write(f"{folder} holds the repository" + (f"; published: {address}\n" if address else "\n"))
+        to = options.to or options.run / "repository"
+        write(publication, options.run, to, options.onnx)
+        check.check({to: publication.network})
+        address = "" if options.dry_run else upload(publication, to, options.private)
+    sys.stdout.write(f"{to} holds the repository" + (f"; published: {address}\n" if address else "\n"))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def ship(options: Options) -> Path:
     training = {name: circumstances[name] for name in ("seed", "processes", "precision") if name in circumstances}
     score = {**files.read_json(aside / SCORE), **training}
     files.write_json(aside / SCORE, {name: value for name, value in score.items() if name != "confusion"})
-    publication = card.Publication(recipe.name, paper, used, about, changed, ((used, score),))
+    publication = card.Publication(recipe.name, paper, used, network, about, changed, ((used, score),))
     (aside / publish.CARD).write_text(card.text(publication), encoding="utf-8")
     (aside / LICENCE).write_text(terms(datasets.find(recipe.data.name).licence), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

@@ -54,16 +54,20 @@ def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(publish, "HfApi", None)
+    checked: list[Any] = []
+    monkeypatch.setattr(publish.check, "check", checked.append)  # test_hub_round_trip has the real one
     words = ["publish", "danet-demo", str(run), "--repo", "org/danet-demo", "--dry-run"]
     monkeypatch.setattr("sys.argv", words)
     publish.main()
     folder = run / "repository"
     assert capsys.readouterr().out == f"{folder} holds the repository\n"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    ours = {"README.md", "config.json", "model.safetensors", "fingerprint.json", "score.json"}
-    assert files == ours | {".eval_results/scenes.yaml"}
-    for name in ours - {"README.md"}:
+    ours = {"config.json", "model.safetensors", "fingerprint.json", "score.json"}
+    doors = {"modeling_danet.py", "preprocessor_config.json"}
+    assert files == ours | doors | {"README.md", ".eval_results/scenes.yaml"}
+    for name in ours - {"config.json"}:
         assert (folder / name).read_bytes() == (run / name).read_bytes()
+    assert [list(each) for each in checked] == [[folder]]
     publish.main()  # and again over its own files
     (folder / "notes.txt").write_text("private")
     with pytest.raises(SystemExit):
@@ -78,6 +82,7 @@ def test_a_hub_that_does_not_answer_is_said(
         raise RuntimeError("no\nroute")
 
     monkeypatch.setattr(publish.HfApi, "create_repo", refuse)
+    monkeypatch.setattr(publish.check, "check", lambda _: None)
     monkeypatch.setattr("sys.argv", ["publish", "danet-demo", str(run), "--repo", "org/danet-demo"])
     with pytest.raises(SystemExit):
         publish.main()

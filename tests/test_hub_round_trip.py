@@ -96,9 +96,10 @@ def test_publish_makes_one_commit(trip: RoundTrip) -> None:
     repository = trip.hub.repositories["org/danet-demo"]
     assert [message for *_, message in repository.commits] == ["initial commit", "Publish danet-demo at 0123abc"]
     _, files, _ = repository.commits[-1]
-    ours = {"README.md", "config.json", "model.safetensors", "fingerprint.json", "score.json"}
-    assert set(files) == {*ours, ".eval_results/scenes.yaml", ".gitattributes"}
-    for name in ours - {"README.md"}:
+    ours = {"model.safetensors", "fingerprint.json", "score.json"}
+    doors = {"modeling_danet.py", "preprocessor_config.json", "config.json"}
+    assert set(files) == {*ours, *doors, "README.md", ".eval_results/scenes.yaml", ".gitattributes"}
+    for name in ours:
         assert files[name] == (trip.run / name).read_bytes()
     assert f"{trip.hub.url}/org/danet-demo/commit/{repository.commits[-1][0]}" in trip.published
 
@@ -153,5 +154,5 @@ def test_offline_what_is_not_cached_is_said(trip: RoundTrip) -> None:
 def test_the_server_is_another_computer_to_the_client(trip: RoundTrip) -> None:
     """Large files went by git-LFS, and none of our own environment reached the Hub of the tests."""
     puts = [line for line in trip.hub.requests if line.startswith("PUT /lfs/")]
-    assert len(puts) == 3  # one for each push of new weights
+    assert len(puts) == 4  # one for each push of new weights, and one for a modelling file of more than `LARGE` bytes
     assert os.environ.get("HF_ENDPOINT") != trip.hub.url

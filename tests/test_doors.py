@@ -1,0 +1,150 @@
+"""What is published opens with transformers, from a Hub, in a process that does not have our code."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import tiny as environments
+import torch
+from hub_server import TOKEN, Hub, Repository
+from networks import CLASSES, PAPERS, drawn, tiny
+from PIL import Image
+from torch import Tensor
+
+import hub
+from core.images.classes import Classes
+from core.images.pixels import Normalisation
+from core.networks.network import About, Network
+from core.recipe import Protocol
+from hub.doors import check, folder
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]  # as many threads as the other processes have
+
+CLIENT = Path(__file__).with_name("doors_client.py")
+NAMES = Classes.coloured(["road", "sky", "a|b", "`quoted`", "tree, or bush"])
+
+PROTOCOLS = {
+    "danet": Protocol(crop=32, stride=24, flip=True, merge="exp", scales=(0.75, 1.25)),
+    "dfdam": Protocol(),
+    "pdanet": Protocol(base=64, edge="short", multiple=8, flip=True),
+    "ranet": Protocol(crop=40, stride=32, merge="scores"),
+    "sanet": Protocol(scales=(0.5, 1.0), flip=True),
+}
+
+
+@dataclass
+class Opened:
+    """The networks that were published, and what somebody else found in them."""
+
+    networks: dict[str, Network]
+    found: dict[str, Any]
+    tensors: dict[str, Tensor]
+    folders: dict[str, Path]
+
+
+def network(paper: str) -> Network:
+    """A small network of a paper, as if it had been trained."""
+    default = PAPERS[paper].network
+    with torch.device("meta"):
+        architecture = tiny(default(CLASSES).architecture)
+    built = drawn(default(CLASSES, architecture)).float().eval()
+    built.normalisation = Normalisation((0.4, 0.5, 0.6), (0.01, 0.02, 0.01))  # so that noise has several classes
+    built.about = About(NAMES, PROTOCOLS[paper])
+    return built
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    noise = np.random.default_rng(1).integers(0, 64, (40, 56, 3), dtype=np.uint8)
+    noise[:, 28:] += 180  # the right half is bright, and the lower half red
+    noise[20:, :, 1:] //= 2
+    Image.fromarray(noise).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
+    """Publish a network of each paper, and open them all in one other process."""
+    place = tmp_path_factory.mktemp("doors")
+    output = place / "answers.safetensors"
+    networks = {paper: network(paper) for paper in PAPERS}
+    folders = {paper: place / paper for paper in PAPERS}
+    with Hub() as server:
+        for paper, built in networks.items():
+            built.save_pretrained(folders[paper])
+            folder.write(folders[paper], PAPERS[paper], built)
+            repository = server.repositories[f"org/{paper}"] = Repository(private=False)
+            repository.commit({file.name: file.read_bytes() for file in folders[paper].iterdir()}, "by hand")
+        words = [sys.executable, str(CLIENT), str(picture), str(output), *server.repositories]
+        chosen = {
+            **environments.environment(),
+            "HF_ENDPOINT": server.url,
+            "HF_HOME": str(place / "home"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        done = subprocess.run(words, env=chosen, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Opened(networks, found, safetensors.torch.load_file(output), folders)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_labels_are_those_of_predict(opened: Opened, picture: Path, paper: str) -> None:
+    ours = hub.from_pretrained(opened.folders[paper]).predict(picture)
+    best, second = ours.scores.topk(2, dim=0).values
+    assert (best - second).min() > 1e-6  # the picture has no pixel on which rounding could decide
+    assert len(ours.labels.unique()) > 1
+    for way in ("labels", "pipeline"):
+        assert torch.equal(opened.tensors[f"org/{paper}.{way}"], ours.labels.to(torch.int64)), way
+    torch.testing.assert_close(opened.tensors[f"org/{paper}.logits"].softmax(dim=0), ours.scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_trainer_fine_tunes_it(opened: Opened, paper: str) -> None:
+    found = opened.found[f"org/{paper}"]
+    assert found["class"] == f"{PAPERS[paper].network.__name__}ForSemanticSegmentation"
+    assert found["names"] == list(NAMES.names)
+    first, *_, last, evaluated = found["losses"]
+    assert last < first
+    assert 0 < evaluated < 10
+    assert found["three classes"] == [1, 3, 40, 56]
+    assert found["saved"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_loss_of_the_training_is_that_of_the_paper(opened: Opened, picture: Path, paper: str) -> None:
+    ours = opened.networks[paper]
+    pixels = torch.from_numpy(np.array(Image.open(picture))).permute(2, 0, 1)
+    labels = (torch.arange(pixels.shape[-1]) % CLASSES).repeat(pixels.shape[-2], 1)
+    labels[:3] = 255
+    torch.manual_seed(0)  # for dropout
+    output = copy.deepcopy(ours).train()(torch.stack([ours.normalisation(pixels)] * 2))
+    terms = PAPERS[paper].objective(ours.architecture)(output, torch.stack([labels] * 2))
+    assert opened.found[f"org/{paper}"]["loss"] == pytest.approx(sum(term.item() for term in terms.values()), rel=1e-4)
+
+
+def test_a_folder_that_answers_otherwise_is_not_published(opened: Opened) -> None:
+    other = copy.deepcopy(opened.networks["sanet"])
+    other.get_submodule("dense.1").bias.data[0] += 1e-6
+    networks = {opened.folders["danet"]: opened.networks["danet"], opened.folders["sanet"]: other}
+    with pytest.raises(ValueError, match=r"its scores are not ours: \d+ of 31525 differ"):
+        check.check(networks)
+
+
+def test_a_folder_that_needs_our_code_is_not_published(opened: Opened, tmp_path: Path) -> None:
+    copied = shutil.copytree(opened.folders["dfdam"], tmp_path / "dfdam")
+    file = copied / "modeling_dfdam.py"
+    file.write_text(file.read_text().replace("\nimport math\n", "\nimport math\nimport core.errors\n"))
+    with pytest.raises(ValueError, match=r"dfdam: transformers can't open what would be published \(.*core"):
+        check.check({copied: opened.networks["dfdam"]})
