@@ -12,6 +12,7 @@ import datasets as hf
 import numpy as np
 import pytest
 import tiny
+from hub_runs import demo_network
 from PIL import Image
 
 import papers
@@ -303,7 +304,7 @@ def test_a_new_data_set_touches_its_module_and_the_tuple(
     recipe = replace(tiny.recipe(), data=Data("lakes", num_classes=2))
     assert _classes(recipe) == module.CLASSES
     about = About(module.CLASSES, Protocol(), to_json(recipe), {}, "0123abc")
-    publication = Publication("org/lakes", next(iter(papers.every())), recipe, about, {}, ())
+    publication = Publication("org/lakes", next(iter(papers.every())), recipe, demo_network(0), about, {}, ())
     assert _metadata(publication).license_link == "https://example.org/terms"
 
 

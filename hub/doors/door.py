@@ -10,7 +10,7 @@ training mode they are the network's scores, and `loss` is the sum of the terms 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
+from core.images.pixels import Normalisation
 from core.networks.inference import infer
 from core.networks.losses import cross_entropy
 from core.networks.segmenter import Segmenter
@@ -27,16 +28,19 @@ from core.recipe import Protocol
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
-@dataclass(frozen=True)
 class Plain:
-    """A network without its door, as `infer` asks it."""
+    """A network without its door, as `infer` asks it: it answers with what the network returns."""
 
-    forward: Callable[[Tensor], Any]
-    align_corners: bool
+    def __init__(self, behind: "Door") -> None:
+        self.behind = behind
 
     def __call__(self, images: Float[Tensor, "b c h w"]) -> Any:
         """Return what the network returns."""
-        return self.forward(images)
+        return self.behind.network(images)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the network has."""
+        return getattr(self.behind, name)
 
 
 class Settings(PreTrainedConfig):
@@ -64,6 +68,7 @@ class Door(Segmenter):
         """
         PreTrainedModel.__init__(self, config)
         super().__init__(config.num_labels, rebuilt(self.kind, config.architecture))
+        self.normalisation = rebuilt(Normalisation, config.normalisation)
         self.protocol = rebuilt(Protocol, (getattr(config, "about", None) or {}).get("protocol", {}))
         self.post_init()
         self.is_built = True
@@ -94,7 +99,7 @@ class Door(Segmenter):
             logits = output.scores
             terms = {} if labels is None else self.objective(output, labels, **self.loss_weights(self.architecture))
         else:
-            network: Any = Plain(self.network, self.align_corners)
+            network: Any = Plain(self)
             images = pixel_values.to(next(self.parameters()))
             logits = torch.stack([logarithms(infer(network, image, self.protocol)) for image in images])
             terms = {} if labels is None else {"scores": cross_entropy(logits, labels)}
