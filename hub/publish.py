@@ -12,25 +12,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from huggingface_hub import HfApi
+from PIL import Image
 
 import papers
-from core import errors, files
-from core.errors import door
+from core import datasets, errors, files
+from core.errors import door, require
+from core.images.reading import open_rgb
+from core.images.sheets import contact_sheet
 from core.networks import repository
-from core.networks.network import About
+from core.networks.network import About, Network
 from core.paper import Paper
 from core.recipe import Recipe
 from core.training.folder import SCORE
 from core.values import differences, from_json
-from hub import card, export
-from hub.card import Publication
+from hub import card, export, results
 from hub.doors import check, folder
+from hub.publication import ONNX, PICTURE, Changes, Publication
 
 COPIED = (repository.CONFIG, repository.WEIGHTS, repository.FINGERPRINT, SCORE)
 CARD = "README.md"
-ONNX = "model.onnx"
 RESULTS = ".eval_results"
 
 
@@ -49,8 +52,26 @@ class Options:
     to: Annotated[Path | None, tyro.conf.arg(help="the folder to write; None: RUN_FOLDER/repository")] = None
     private: Annotated[bool, tyro.conf.arg(help="a new repository opens to its owners only")] = False
     onnx: Annotated[bool, tyro.conf.arg(help="add model.onnx, as hub.export writes it")] = False
+    picture: Annotated[
+        Path | None,
+        tyro.conf.arg(help="an image that you may pass on: the card shows it and what the network makes of it"),
+    ] = None
+    data_name: Annotated[str | None, tyro.conf.arg(help="what your own data is called, for the card")] = None
+    licence: Annotated[
+        str | None, tyro.conf.arg(help="of weights from your own data, as the Hub calls it, such as cc-by-4.0")
+    ] = None
 
     def __post_init__(self) -> None:
+        require(
+            self.licence is None or re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.licence) is not None,
+            f"--licence is a word as the Hub calls it, such as cc-by-4.0 or apache-2.0, got {self.licence!r}",
+        )
+        require(
+            self.data_name is None or self.data_name.strip() != "", "--data-name is empty; say what the data is called"
+        )
+        require(
+            self.picture is None or self.picture.is_file(), f"--picture {self.picture} is not a file; give an image"
+        )
         if self.onnx:
             export.refuse_missing_packages()
 
@@ -94,17 +115,24 @@ def gather(options: Options) -> Publication:
     scores = [(used, measured), *((_row(paper, recipe, file), files.read_json(file)) for file in options.score)]
     for row, score in scores:
         _refuse_other_score(row, score, about)
-    return Publication(options.repo, paper, used, network, about, changed, tuple(scores))
+    publication = Publication(
+        *(options.repo, paper, used, network, about, changed, tuple(scores), options.data_name, options.licence)
+    )
+    drawn = about.recipe["data"]["name"] == "scenes"
+    more = [ONNX] if options.onnx else []
+    more += [PICTURE] if drawn or options.picture else []
+    publication.terms  # noqa: B018  refuses a name and terms for data whose terms are known
+    return replace(publication, files=tuple(more))
 
 
-def as_used(recipe: Recipe[Any], about: About) -> tuple[Recipe[Any], card.Changes]:
+def as_used(recipe: Recipe[Any], about: About) -> tuple[Recipe[Any], Changes]:
     """The recipe as weights were trained by it, and what of it is not as published."""
     kind: Any = Recipe[type(recipe.architecture)]  # type: ignore[misc]
     used = replace(from_json(kind, about.recipe), summary=recipe.summary, reported=recipe.reported)
     return used, {name: (old, new) for name, (old, new) in {**differences(recipe, used), **about.changed}.items()}
 
 
-def _refuse_name(repo: str, recipe: Recipe[Any], changed: card.Changes) -> None:
+def _refuse_name(repo: str, recipe: Recipe[Any], changed: Changes) -> None:
     """The name of a row is kept for the weights that its recipe trains."""
     name = repo.split("/")[1]
     rows = {row.lower() for paper in papers.every() for row in paper.recipes}
@@ -155,30 +183,40 @@ def _refuse_other_score(recipe: Recipe[Any], score: dict[str, Any], about: About
         )
 
 
-def write(publication: Publication, run: Path, to: Path, onnx: bool = False) -> None:
-    """Write the folder of the repository.
+def write(publication: Publication, run: Path, to: Path, picture: Path | None = None) -> None:
+    """Write the folder of the repository; without a picture the card of a network of scenes shows a scene.
 
     Raises:
         ValueError: if it holds files that are not of a repository, or the network can't be made an ONNX file.
     """
     data = publication.data.replace("/", "_")
     further = {publication.file_of(row): score for row, score in publication.scores[1:]}
-    ours = {*COPIED, *further, *folder.added(publication.paper), CARD, RESULTS, ONNX}
+    ours = {*COPIED, *further, *folder.added(publication.paper), CARD, RESULTS, ONNX, PICTURE}
     foreign = sorted({file.name for file in to.iterdir()} - ours) if to.is_dir() else []
     if foreign:
         raise ValueError(f"{to} holds {errors.listed(foreign)}, which would be uploaded too; choose another --to")
     (to / RESULTS).mkdir(parents=True, exist_ok=True)
-    for file in (*(to / RESULTS).iterdir(), to / ONNX):
+    for file in (*(to / RESULTS).iterdir(), to / ONNX, to / PICTURE):
         file.unlink(missing_ok=True)  # of an earlier data set or network
     for name in COPIED:
         shutil.copyfile(run / name, to / name)
     folder.write(to, publication.paper, publication.network)
-    if onnx:
+    if ONNX in publication.files:
         export.export(publication.network, to / ONNX)
+    if PICTURE in publication.files:
+        draw(publication.network, picture).save(to / PICTURE)
     card.card(publication).save(to / CARD)
     for name, score in further.items():
         files.write_json(to / name, score)
-    (to / RESULTS / f"{data}.yaml").write_text(card.eval_results(publication), encoding="utf-8")
+    (to / RESULTS / f"{data}.yaml").write_text(results.eval_results(publication), encoding="utf-8")
+
+
+def draw(network: Network, picture: Path | None) -> Image.Image:
+    """A picture, or the first scene that no training sees, beside what the network makes of it."""
+    source = datasets.read("scenes", None, "test").rows[0].image if picture is None else picture
+    prediction = network.predict(open_rgb(source))
+    pair = [np.asarray(prediction.image), np.asarray(prediction.overlay())]
+    return contact_sheet([pair], ["image", "prediction"], prediction.classes)
 
 
 def upload(publication: Publication, folder: Path, private: bool) -> str:
@@ -206,7 +244,7 @@ def main() -> None:
         check.refuse_without_transformers()
         publication = gather(options)
         to = options.to or options.run / "repository"
-        write(publication, options.run, to, options.onnx)
+        write(publication, options.run, to, options.picture)
         check.check({to: publication.network})
         address = "" if options.dry_run else upload(publication, to, options.private)
     sys.stdout.write(f"{to} holds the repository" + (f"; published: {address}\n" if address else "\n"))

@@ -29,6 +29,7 @@ from core.testing.report import evaluate_checkpoint
 from core.training.folder import SCORE
 from hub import card, publish
 from hub.networks import shipped
+from hub.publication import Publication
 
 LARGEST_FILE = 2_000_000
 """Bytes of the weights of one network."""
@@ -95,10 +96,14 @@ def ship(options: Options) -> Path:
         paper.network, EvaluationOptions(recipe, weights=str(aside), data=options.data, to=aside / SCORE)
     )
     circumstances = files.read_json(options.run / SCORE) or {}
-    training = {name: circumstances[name] for name in ("seed", "processes", "precision") if name in circumstances}
+    training = {
+        name: circumstances[name]
+        for name in ("seed", "processes", "precision", "training_seconds")
+        if name in circumstances
+    }
     score = {**files.read_json(aside / SCORE), **training}
     files.write_json(aside / SCORE, {name: value for name, value in score.items() if name != "confusion"})
-    publication = card.Publication(recipe.name, paper, used, network, about, changed, ((used, score),))
+    publication = Publication(recipe.name, paper, used, network, about, changed, ((used, score),))
     (aside / publish.CARD).write_text(card.text(publication), encoding="utf-8")
     (aside / LICENCE).write_text(terms(datasets.find(recipe.data.name).licence), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

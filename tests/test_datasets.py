@@ -28,8 +28,9 @@ from core.images.reading import Embedded, read_image
 from core.networks.network import About
 from core.recipe import Augmentation, Data, Protocol
 from core.values import to_json
-from hub.card import Publication, _metadata
+from hub.card import _metadata
 from hub.convert import _classes
+from hub.publication import Publication
 
 NAMES = ("sky", "traffic light", "road")
 

@@ -22,8 +22,9 @@ from core.recipe import Protocol
 from core.testing.metrics import Score
 from core.values import to_json
 from hub import publish
-from hub.card import in_words
+from hub.history import training_command
 from hub.publish import Options, gather, write
+from hub.results import in_words, results
 from papers.danet.recipes import RECIPES
 
 CHANGED = replace(
@@ -64,7 +65,7 @@ def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     ours = {"config.json", "model.safetensors", "fingerprint.json", "score.json"}
     doors = {"modeling_danet.py", "preprocessor_config.json"}
-    assert files == ours | doors | {"README.md", ".eval_results/scenes.yaml"}
+    assert files == ours | doors | {"README.md", "picture.png", ".eval_results/scenes.yaml"}
     for name in ours - {"config.json"}:
         assert (folder / name).read_bytes() == (run / name).read_bytes()
     assert [list(each) for each in checked] == [[folder]]
@@ -153,13 +154,13 @@ def test_reported_numbers_stand_beside_measured_ones(finished: Path) -> None:
     told = publication(finished, "danet-r101-cityscapes", value=12.3456)
     words = in_words(told.recipe.protocol)
     assert words == "windows of 768 in steps of 512, one scale, mirrored, merged by exp"
-    table = publish.card.results(told)
+    table = results(told)
     assert f"| `danet-r101-cityscapes` | mIoU | val | {words} | 79.94 (DANet, Table 2) | 12.35 |" in table
     assert f"| `danet-r101-cityscapes` | pixel accuracy | val | {words} | none | " in table
     other = replace(told, scores=((told.recipe, {**told.scores[0][1], "split": "test"}),))
-    assert "| 79.94 (DANet, Table 2) |  |" in publish.card.results(other)  # measured on another split
+    assert "| 79.94 (DANet, Table 2) |  |" in results(other)  # measured on another split
     altered = replace(told, changed={"optimisation.batch": (8, 4)})
-    assert "79.94" not in publish.card.results(altered)
+    assert "79.94" not in results(altered)
 
 
 def test_the_licence_of_the_data_is_that_of_the_weights(finished: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_recipe_that_changed_since_is_noticed(tmp_path: Path) -> None:
 def test_the_training_command_of_the_card_trains_that_recipe(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", CHANGED)
     files.write_json(run / "score.json", score(CHANGED, seed=3, precision="bf16", processes=2))
-    command = publish.card.training_command(gather(Options("danet-demo", run, "org/mine")))
+    command = training_command(gather(Options("danet-demo", run, "org/mine")))
     launcher, words = command.split(" papers/danet/train.py ")
     assert launcher == "accelerate launch --num_processes 2"
     options = parse(TrainingOptions, RECIPES, DEMO.name, shlex.split(words))

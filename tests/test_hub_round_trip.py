@@ -98,7 +98,7 @@ def test_publish_makes_one_commit(trip: RoundTrip) -> None:
     _, files, _ = repository.commits[-1]
     ours = {"model.safetensors", "fingerprint.json", "score.json"}
     doors = {"modeling_danet.py", "preprocessor_config.json", "config.json"}
-    assert set(files) == {*ours, *doors, "README.md", ".eval_results/scenes.yaml", ".gitattributes"}
+    assert set(files) == {*ours, *doors, "README.md", "picture.png", ".eval_results/scenes.yaml", ".gitattributes"}
     for name in ours:
         assert files[name] == (trip.run / name).read_bytes()
     assert f"{trip.hub.url}/org/danet-demo/commit/{repository.commits[-1][0]}" in trip.published

@@ -17,18 +17,20 @@ TEST = "test"
 class Licence:
     """The terms of a data set, in our words: what stands at the link is what counts.
 
-    `title` is what the data set is called in print; `name` is the Hub's identifier of a licence, or "other".
+    `title` is what the data set is called in print; `name` is the Hub's identifier of a licence, or "other". `own` says
+    that the data are a user's own.
     """
 
     title: str
     terms: str
     link: str | None = None
     name: str = "other"
+    own: bool = False
 
 
 def publishers_own(title: str) -> Licence:
     """The terms of a user's own data, which are not known here."""
-    return Licence(title, "Data of the publisher's own: ask who published these weights for its terms.")
+    return Licence(title, "Ask who published these weights for the terms of this data.", own=True)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class DataSet:
         source: where to download it.
         read: opens a split of the folder that holds it; a ValueError says what is missing.
         licence: its terms.
+        unseen: what is in none of its images, so that no network learns it from them, in a few words.
         classes: names and colours; None: the copy itself says.
         counts: the images of each split, more than one number where two are in use and both are right, none where
             nothing is published.
@@ -92,6 +95,7 @@ class DataSet:
     plan: Callable[[Path], Plan] | None = None
     to_prepare: str = ""
     server: Server | None = None
+    unseen: str = ""
     in_folder: bool = True
     splits_of: Callable[[Path], tuple[str, ...]] | None = None
 

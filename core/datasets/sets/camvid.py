@@ -94,4 +94,5 @@ DATASET = DataSet(
     CLASSES,
     {"train": (367,), "val": (101,), "test": (233,)},
     size=(480, 360),
+    unseen="night, snow, or the streets of another city than Cambridge",
 )

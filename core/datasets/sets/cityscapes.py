@@ -128,6 +128,7 @@ DATASET = DataSet(
     {"train": (2975,), "val": (500,), "test": (1525,), "train_coarse": (19998,)},
     extra=("train_coarse",),
     size=(2048, 1024),
+    unseen="night, winter or bad weather",
     server=Server(
         "cityscapes-dataset.com/submit",
         tuple(identity for _, identity, _ in PUBLISHED),

@@ -187,7 +187,7 @@ DATASET = DataSet(
     "your own images and labels",
     "the folder is yours",
     read,
-    publishers_own("folder"),
+    publishers_own("data of the publisher's own"),
     plan=plan,
     to_prepare="16-bit labels",
     splits_of=splits,

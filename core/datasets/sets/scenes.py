@@ -333,5 +333,6 @@ DATASET = DataSet(
     CLASSES,
     {split: (count,) for split, (_, count) in SPLITS.items()},
     size=(128, 128),
+    unseen="a photograph: its scenes are drawn",
     in_folder=False,
 )

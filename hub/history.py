@@ -1,0 +1,72 @@
+"""How weights came about, as a card tells it: the command, the time, and what was changed in the recipe."""
+
+import shlex
+from typing import Any
+
+from hub.markdown import code, fence, plain
+from hub.networks import ORIGIN
+from hub.publication import BACKBONE_WEIGHTS, STARTS_FROM, Publication
+
+
+def history(publication: Publication) -> list[str]:
+    """The paragraphs under "Training"."""
+    changed = publication.changed
+    if ORIGIN in changed:
+        told = [f"Not trained by this source tree: {plain(changed[ORIGIN][1])}."]
+    else:
+        told = [fence(training_command(publication), "bash"), *_circumstances(publication.scores[0][1])]
+    if publication.comparable:
+        return ["## Training", *told, *([] if changed else ["Nothing was changed in the published recipe."])]
+    lines = [f"- {code(name)}: {plain(old)} -> {plain(new)}" for name, (old, new) in changed.items() if name != ORIGIN]
+    sentence = "This is not the published recipe, whose reported number it can't be compared with:"
+    return ["## Training", *told, sentence, "\n".join(lines)]
+
+
+def _circumstances(score: dict[str, Any]) -> list[str]:
+    """How long it took and with which seed, where the run says so itself."""
+    told = []
+    if "training_seconds" in score:
+        precision, processes = score.get("precision", "fp32"), score.get("processes", 1)
+        hardware = plain(score.get("training_hardware", score["hardware"]))  # a shipped network is tested elsewhere
+        where = f"{hardware} ({precision}, {processes} process{'es' if processes > 1 else ''})"
+        told.append(f"It took {duration(score['training_seconds'])} on {where}.")
+    if "seed" in score:
+        told.append(f"The seed was {score['seed']}.")
+    return [" ".join(told)] if told else []
+
+
+def duration(seconds: int) -> str:
+    """A time in its two largest units."""
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def training_command(publication: Publication) -> str:
+    """The command that trains this checkpoint, with every option that was not the recipe's."""
+    score = publication.scores[0][1]
+    processes = score.get("processes", 1)
+    words = ["accelerate launch", *([f"--num_processes {processes}"] if processes > 1 else [])]
+    words.append(f"papers/{publication.paper.folder}/train.py {publication.recipe.name}")
+    data = publication.about.recipe["data"]["name"]
+    if data != "scenes" and ":" not in data:
+        words.append("--data DIR")
+    words += [_option(name, used) for name, (_, used) in publication.changed.items()]
+    words += [f"--run.seed {score['seed']}"] if score.get("seed") else []
+    words += [f"--run.precision {score['precision']}"] if score.get("precision", "fp32") != "fp32" else []
+    return " ".join(words)
+
+
+def _option(name: str, value: Any) -> str:
+    """A changed field as an option of the training command."""
+    if name == STARTS_FROM:
+        return "--starts-from DIR"
+    if name == BACKBONE_WEIGHTS:
+        return f"--backbone-weights {value if value in ('hub', 'none') else 'FILE'}"
+    path = f"recipe.{name}".replace("_", "-")
+    if isinstance(value, bool):
+        group, _, last = path.rpartition(".")
+        return f"--{path}" if value else f"--{group}.no-{last}"
+    values = value if isinstance(value, list) else [value]
+    return " ".join([f"--{path}", *(shlex.quote(" ".join(str(each).split())) for each in values)])

@@ -1,0 +1,199 @@
+"""What a card says beside its numbers: where the code is, how it is used, the training, own data, and text of users."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hub_runs import DEMO, demo_network, finished_run, score
+from PIL import Image
+
+import papers
+from core import files
+from core.images.classes import Classes
+from core.recipe import Data
+from core.values import differences, to_json
+from hub import history, publication
+from hub.card import card, text
+from hub.markdown import code, fence, plain, table
+from hub.publication import Publication
+from hub.publish import Options, draw, gather, write
+
+OWN = replace(DEMO, data=Data("folder", num_classes=10))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished_run(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished_run(tmp_path_factory.mktemp("own") / "run", OWN)
+
+
+def told(finished: Path, **changes: Any) -> Publication:
+    return replace(gather(Options("danet-demo", finished, "org/danet-demo")), **changes)
+
+
+def test_each_door_is_told_of(finished: Path) -> None:
+    said = text(told(finished))
+    assert 'hub.from_pretrained("org/danet-demo")' in said
+    assert 'AutoModelForSemanticSegmentation.from_pretrained("org/danet-demo", trust_remote_code=True)' in said
+    assert "This executes `modeling_danet.py` of this repository" in said
+    assert "RGB in 0..1, less (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225)." in said
+    assert "model.onnx" not in said
+    assert "`model.onnx` maps such an `image`" in text(told(finished, files=("model.onnx",)))
+    shipped = text(told(finished, repository="danet-demo"))
+    assert "transformers" not in shipped
+    assert 'hub.from_pretrained("danet-demo")' in shipped
+
+
+@pytest.mark.parametrize(
+    ("commit", "checkout"), [("0123abc", " && git checkout 0123abc"), ("0123abc+", ""), ("unknown", "")]
+)
+def test_the_card_says_where_the_code_is(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str, checkout: str
+) -> None:
+    base = told(finished)
+    made = replace(base, about=replace(base.about, commit=commit))
+    (tmp_path / "CITATION.cff").write_text("title: x\nrepository-code: 'https://example.org/code.git'\n")
+    monkeypatch.setattr(publication, "CITATION", tmp_path / "CITATION.cff")
+    lines = f"git clone https://example.org/code.git attention-segmentation\ncd attention-segmentation{checkout}\n"
+    assert lines in text(made)
+    (tmp_path / "CITATION.cff").write_text("title: x\n")
+    assert "It needs the source tree of this network (`pip install -e .` there)." in text(made)
+
+
+def test_the_card_tells_of_the_training(finished: Path) -> None:
+    measured = {**score(), "training_seconds": 255, "seed": 3, "precision": "bf16", "processes": 2}
+    said = text(told(finished, scores=((DEMO, measured),)))
+    assert f"It took 4 min 15 s on {measured['hardware']} (bf16, 2 processes). The seed was 3." in said
+    elsewhere = {**measured, "training_hardware": "another machine"}
+    assert "It took 4 min 15 s on another machine (" in text(told(finished, scores=((DEMO, elsewhere),)))
+    without = {name: value for name, value in score().items() if name not in ("training_seconds", "seed")}
+    assert "It took" not in text(told(finished, scores=((DEMO, without),)))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59, "59 s"), (3599, "59 min 59 s"), (7261, "2 h 1 min")])
+def test_a_duration_has_two_units(seconds: int, words: str) -> None:
+    assert history.duration(seconds) == words
+
+
+def test_the_card_says_what_was_never_seen(finished: Path) -> None:
+    assert "It has learned from Scenes alone. It has never seen a photograph: its scenes are drawn. " in text(
+        told(finished)
+    )
+
+
+def test_the_card_shows_a_scene_or_a_picture_of_the_publisher(finished: Path, own: Path, tmp_path: Path) -> None:
+    made = told(finished)
+    write(made, finished, tmp_path / "scenes")
+    shown = Image.open(tmp_path / "scenes" / "picture.png")
+    assert "![an image and what the network makes of it](picture.png)" in (tmp_path / "scenes/README.md").read_text()
+    assert np.array_equal(np.asarray(shown), np.asarray(draw(made.network, None)))
+
+    assert gather(Options("danet-demo", own, "org/mine")).files == ()
+    Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(tmp_path / "mine.png")
+    mine = gather(Options("danet-demo", own, "org/mine", picture=tmp_path / "mine.png"))
+    write(mine, own, tmp_path / "own", tmp_path / "mine.png")
+    pixels = np.asarray(Image.open(tmp_path / "own" / "picture.png"))
+    assert (pixels == 200).all(axis=-1).sum() > 48 * 64  # enlarged
+    write(replace(mine, files=()), own, tmp_path / "own")
+    assert not (tmp_path / "own" / "picture.png").exists()
+
+
+def test_own_data_have_the_name_and_the_terms_that_are_given(own: Path) -> None:
+    made = gather(Options("danet-demo", own, "org/mine", data_name="Lakes | of <Finland>", licence="cc-by-4.0"))
+    whole = card(made)
+    data = whole.data.to_dict()
+    assert (data["license"], data.get("datasets"), data.get("license_link")) == ("cc-by-4.0", None, None)
+    (dataset,) = {(each["dataset"]["type"], each["dataset"]["name"]) for each in data["model-index"][0]["results"]}
+    assert dataset == ("lakes-of-finland", "Lakes | of <Finland>")
+    title = r"Lakes \| of &lt;Finland&gt;"
+    assert f"It has learned from {title} alone." in whole.text
+    assert f"Trained on {title}: Its publisher gives the weights under cc-by-4.0." in whole.text
+    assert "(on other data)" in whole.text
+    assert "embedded scenes" not in whole.text
+
+
+def test_own_data_without_a_name(own: Path) -> None:
+    whole = card(gather(Options("danet-demo", own, "org/mine")))
+    assert whole.data.to_dict()["license"] == "other"
+    assert "It has learned from data of the publisher's own alone." in whole.text
+    assert "from folder" not in whole.text
+    assert "ask who published" in whole.text.lower()
+
+
+@pytest.mark.parametrize("options", [{"data_name": "Mine"}, {"licence": "mit"}])
+def test_a_known_data_set_has_its_own_terms(finished: Path, options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="are for data of your own; the terms of Scenes are known"):
+        gather(Options("danet-demo", finished, "org/mine", **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"licence": "do what | you want"}, "--licence is a word as the Hub calls it"),
+        ({"data_name": "  "}, "--data-name is empty"),
+        ({"picture": Path("nowhere.png")}, "--picture nowhere.png is not a file"),
+    ],
+)
+def test_options_that_can_not_be_meant_are_refused(finished: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Options("danet-demo", finished, "org/mine", **options)
+
+
+NASTY = (
+    "a|b",
+    "`x`",
+    "<img src=x>",
+    "two\nlines",
+    "[link](http://x)",
+    "```",
+    "*bold*",
+    "back\\slash",
+    "_under_",
+    "&amp;",
+)
+
+
+def test_names_of_classes_stay_in_their_cells(tmp_path: Path) -> None:
+    network = demo_network(0)
+    assert network.about is not None
+    network.about = replace(network.about, classes=Classes.coloured(NASTY))
+    network.save_pretrained(tmp_path)
+    measured = {**score(), "iou": dict.fromkeys(NASTY, 12.5)}
+    files.write_json(tmp_path / "score.json", measured)
+    lines = text(gather(Options("danet-demo", tmp_path, "org/danet-demo"))).splitlines()
+    rows = [line for line in lines if line.endswith("| 12.50 |")]
+    assert len(rows) == len(NASTY)
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 3  # an unescaped one ends a cell
+        assert "<" not in row
+        assert not re.search(r"(?<!\\)[`*\[]", row)
+
+
+def test_values_of_a_changed_recipe_stay_in_their_fence(finished: Path) -> None:
+    changed = {"data.train": ("train", "a b; rm -rf ~ ```\nx"), "augmentation.scale": ([0.5, 2.0], [0.75, 1.5])}
+    said = text(told(finished, changed=changed))
+    command = "--recipe.data.train 'a b; rm -rf ~ ``` x' --recipe.augmentation.scale 0.75 1.5\n````\n"
+    assert command in said
+    assert "````bash\n" in said
+    assert r"- `data.train`: train -> a b; rm -rf \~ \`\`\` x" in said
+
+
+def test_markdown_of_text() -> None:
+    assert plain("x86_64 _a_ | 1 < 2 & 3") == r"x86_64 \_a\_ \| 1 &lt; 2 &amp; 3"
+    assert code("a|b") == r"`a\|b`"
+    assert code("a ``b`` c") == "``` a ``b`` c ```"
+    assert fence("one\n````", "bash") == "`````bash\none\n````\n`````"
+    assert table(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_the_citation_of_this_repository_is_the_one_that_is_read() -> None:
+    assert Path(papers.__path__[0]).parent / "CITATION.cff" == publication.CITATION
+    assert publication.CITATION.is_file()
+    assert to_json(differences(DEMO, OWN)) == {"data.name": ["scenes", "folder"]}
