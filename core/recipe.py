@@ -17,6 +17,8 @@ AnyArchitecture = TypeVar("AnyArchitecture")
 
 Edge = Literal["short", "long"]
 Precision = Literal["fp32", "bf16", "fp16"]
+WeightsSource = Literal["hub", "gluon", "csail", "none"]
+"""Whose ImageNet weights: see `core.networks.imagenet`."""
 ChannelsLast = Literal["auto", "on", "off"]
 
 
@@ -244,6 +246,8 @@ class Recipe(Generic[AnyArchitecture]):
 
     `same_weights_as` names the recipe that trains the weights of a row that only tests them harder. `starts_from` names
     the recipe whose trained weights this one begins with, in place of the backbone's: the second of two stages.
+    `backbone_weights` says whose ImageNet weights the backbone begins with, `also_weights` whose it may begin with and
+    be the published recipe too.
     """
 
     name: tyro.conf.Fixed[str]
@@ -254,7 +258,8 @@ class Recipe(Generic[AnyArchitecture]):
     optimisation: Optimisation
     protocol: Protocol
     reported: tyro.conf.Fixed[tuple[Reported, ...]] = ()
-    backbone_weights: tyro.conf.Fixed[Literal["hub", "none"]] = "hub"
+    backbone_weights: tyro.conf.Fixed[WeightsSource] = "hub"
+    also_weights: tyro.conf.Fixed[tuple[WeightsSource, ...]] = ()
     same_weights_as: tyro.conf.Fixed[str | None] = None
     starts_from: tyro.conf.Fixed[str | None] = None
 
@@ -276,7 +281,8 @@ class Run:
         str | None,
         tyro.conf.arg(
             aliases=["--backbone-weights"],
-            help="hub, none, or a .safetensors / .pth file with torchvision's or timm's keys; None: as the recipe says",
+            help="hub, gluon, none, or a .safetensors / .pth file with torchvision's, timm's or CSAIL's keys; None: as "
+            "the recipe says",
         ),
     ] = None
     starts_from: Annotated[

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from core.networks.backbones import Backbone
 from core.paper import Paper
-from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
 from papers.danet import public
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, DANet
@@ -29,6 +29,13 @@ R101_MULTI_GRID = Backbone("resnet101", multi_grid=(4, 8, 16))
 
 DUAL = Architecture(R101)
 """Both modules as released, without multi-grid."""
+
+NEARER: tuple[WeightsSource, ...] = ("gluon",)
+"""ImageNet weights that a row may begin with beside torchvision's: GluonCV's, of the same plain ResNets.
+
+The authors began with PyTorch-Encoding's own, which are gone and were stronger than torchvision's of the time. So are
+GluonCV's, which makes them the nearer ones that can still be had.
+"""
 
 ONE_LOSS = 0.01
 THREE_LOSSES = 0.003
@@ -84,6 +91,7 @@ def _ablation(name: str, value: float, architecture: Architecture, *also: Report
         optimisation=Optimisation(rate, batch=8, length=180, head_multiplier=10.0),
         protocol=SLIDING,
         reported=(_reported("Table 1", row, value), *also),
+        also_weights=NEARER,
     )
 
 
@@ -105,6 +113,7 @@ _FINAL = Recipe(
     optimisation=Optimisation(THREE_LOSSES, batch=8, length=240, head_multiplier=10.0),
     protocol=SLIDING,
     reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid", 79.94, caveat=USERS_FALL_SHORT),),
+    also_weights=NEARER,
 )
 
 TEST_PER_CLASS = (
@@ -161,6 +170,7 @@ def _context(name: str, what: str, architecture: Architecture, data: Data, repor
         optimisation=Optimisation(0.001, batch=16, length=80, head_multiplier=10.0),
         protocol=Protocol(crop=480, stride=320, base=520, scales=_CONTEXT_SCALES, flip=True, merge="exp"),
         reported=(replace(reported, caveat=NEVER_RELEASED),),
+        also_weights=NEARER,
     )
 
 
