@@ -74,6 +74,8 @@ def in_words(protocol: Protocol) -> str:
         words.append(f"{len(protocol.scales)} scales {low:g} to {high:g}" if low != high else f"scale {low:g}")
     if protocol.flip:
         words.append("mirrored")
+    if protocol.border == "padded":
+        words.append("last windows padded")
     return ", ".join(words)
 
 

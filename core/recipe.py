@@ -206,7 +206,9 @@ class Protocol:
     crop: int | None = None
     """Side of the window that slides over the image, in pixels; None: the whole image is one window."""
     stride: int | None = None
-    """Steps of the window, the last of which is shifted inside."""
+    """Steps of the window."""
+    border: Literal["shifted", "padded"] = "shifted"
+    """What becomes of the last window: shifted inside, or cut off and padded with black, as released for DANet."""
     base: int | None = None
     """Pixels that the edge is brought to before scaling; None: its own."""
     edge: Edge = "long"
