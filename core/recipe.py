@@ -318,6 +318,10 @@ class Run:
     accumulate: Annotated[
         int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
     ] = 1
+    recompute: Annotated[
+        bool,
+        tyro.conf.arg(help="compute the backbone's blocks again in the backward pass: less memory, the same numbers"),
+    ] = False
     precision: Precision = "fp32"
     """Of products and convolutions; weights and sums stay float32."""
     compile: Annotated[
@@ -358,6 +362,10 @@ class Run:
             not self.cuda_graphs or (self.compile and self.accumulate == 1),
             "run.cuda_graphs needs run.compile, and run.accumulate 1: a graph overwrites the gradients of the part "
             f"before; got compile {self.compile} and accumulate {self.accumulate}",
+        )
+        require(
+            not (self.recompute and self.compile),
+            "run.recompute and run.compile don't go together: the compiler decides itself what it keeps; leave one out",
         )
         require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
         require(

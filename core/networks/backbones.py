@@ -26,7 +26,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from core.errors import unknown
-from core.networks import imagenet
+from core.networks import imagenet, recompute
 from core.networks.repository import download
 from core.networks.weights import COUNTER, read_weights, refuse_misfits, refuse_unsound, shapes
 from core.recipe import WeightsSource
@@ -163,12 +163,15 @@ class Features(nn.Module):
     def __init__(self, body: nn.Module, channels: Iterable[int], strides: Iterable[int], multiple: int = 1) -> None:
         super().__init__()
         self.multiple = multiple
+        self.recompute = False  # `core.networks.recompute`
         self.body = body
         self.channels: tuple[int, ...] = tuple(channels)
         self.strides: tuple[int, ...] = tuple(strides)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return [C1, C2, C3, C4]."""
+        if self.recompute and self.training:
+            return recompute.maps(self.body, image)
         if self.multiple == 1:
             return self.body(image)
         height, width = image.shape[-2:]

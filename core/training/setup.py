@@ -14,7 +14,7 @@ from core import datasets, files, machine, provenance
 from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
-from core.networks import backbones, imagenet
+from core.networks import backbones, imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
 from core.recipe import AnyArchitecture, Recipe, Run, WeightsSource
@@ -166,6 +166,9 @@ def _network(
     """The network as the run begins or goes on, and what was changed of the published recipe."""
     machine.seed_everything(run.seed)
     network = build(recipe.data.num_classes, recipe.architecture)
+    if run.recompute:
+        recompute.refuse_others(network.backbone.body)
+        network.backbone.recompute = True
     if state is not None:
         network.load_state_dict(state["network"])
         return network, {name: (old, new) for name, (old, new) in state["changed"].items()}
