@@ -224,6 +224,8 @@ def untrained(paper: Paper, recipe: Recipe[Any], weights: Weights) -> str | None
     if changed:
         return f"the recipe was changed for these weights: {changed}"
     published = to_json(lender)
+    if trained.get("backbone_weights") in lender.also_weights:
+        published["backbone_weights"] = trained["backbone_weights"]
     fields = ("architecture", "augmentation", "optimisation", "backbone_weights", "starts_from")
     moved = differences(_chosen(published, fields), _chosen(trained, fields))
     return f"the recipe has changed since these weights were trained: {moved}" if moved else None

@@ -18,6 +18,7 @@ import tyro
 import papers
 from ci.measured import Entry, changes, hours, scores, value_of
 from core import datasets
+from core.command import FITS
 from core.datasets import servers
 from core.paper import Paper
 from core.recipe import Protocol, Recipe
@@ -74,6 +75,8 @@ def in_words(protocol: Protocol) -> str:
         words.append(f"{len(protocol.scales)} scales {low:g} to {high:g}" if low != high else f"scale {low:g}")
     if protocol.flip:
         words.append("mirrored")
+    if protocol.border == "padded":
+        words.append("last windows padded")
     return ", ".join(words)
 
 
@@ -110,6 +113,27 @@ def caveats(recipe: Recipe[Any]) -> list[str]:
     if recipe.reported and datasets.find(recipe.data.name).server and recipe.data.test == servers.TEST:
         said.append(SERVER)
     return said
+
+
+def needs(paper: Paper) -> str:
+    """What training takes of a GPU: a line for the recipes that take the same."""
+    costs, lines = paper.costs, dict[tuple[str, ...], list[str]]()
+    for name, recipe in paper.recipes.items():
+        if name not in costs:
+            continue
+        cost, batch, crop = costs[name], recipe.optimisation.batch, recipe.augmentation.crop
+        fit = ", ".join(f"{number} x {card}" for number, card in cost.gpus(batch)) or "more than 8"
+        cells = (
+            "whole images" if crop is None else str(crop),
+            str(batch),
+            f"{cost.memory(batch):.1f}",
+            f"{cost.memory(batch, bf16=True):.1f}",
+            fit,
+            "" if cost.hours is None else f"{cost.hours:g}",
+        )
+        lines.setdefault(cells, []).append(f"`{name}`")
+    headings = ("recipes", "crop", "batch", "GiB, float32", "GiB, bf16", "GPUs that fit, GiB", "hours")
+    return "\n\n".join([table(headings, [(", ".join(names), *cells) for cells, names in lines.items()]), FITS])
 
 
 def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
@@ -160,6 +184,7 @@ def tables() -> dict[Path, dict[str, str]]:
         files[ROOT / "papers" / paper.folder / "README.md"] = {
             "results": results(paper.recipes, entries),
             "measured": circumstances(paper.recipes, entries),
+            "costs": needs(paper),
         }
     return files
 

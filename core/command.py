@@ -13,10 +13,18 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
+from core.cost import Cost
 from core.errors import refuse
 from core.recipe import AnyArchitecture, Precision, Recipe, Run
 
 Options = TypeVar("Options")
+
+FITS = (
+    "A batch that does not fit: several GPUs share it. --run.recompute keeps about a third of what the backbone makes "
+    "and computes the rest again, which changes no number. --run.precision bf16 rounds products. --run.accumulate N "
+    "takes a part at a time, and BatchNorm then sees that part alone."
+)
+"""What keeps a recipe where memory is short."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ def parse(
     recipes: Mapping[str, Recipe[Any]],
     demo: str,
     arguments: Sequence[str],
+    costs: Mapping[str, Cost] | None = None,
     **defaults: Any,
 ) -> Options:
     """Read a command line: an optional recipe name, then options.
@@ -61,6 +70,7 @@ def parse(
         recipes: the paper's recipes by name.
         demo: the name of the recipe that is meant without a name.
         arguments: the words after the program.
+        costs: what training takes, by recipe; --help lists it.
         defaults: further fields of `options` that have no default of their own.
 
     Raises:
@@ -78,15 +88,15 @@ def parse(
     return tyro.cli(
         cast(type[Options], kind),
         prog=program,
-        description=listing(recipes, demo),
+        description=listing(recipes, demo, costs or {}),
         default=default,
         args=words,
         config=(tyro.conf.SuppressFixed,),
     )
 
 
-def listing(recipes: Mapping[str, Recipe[Any]], demo: str) -> str:
-    """Every recipe with what it is and the number that its paper reports."""
+def listing(recipes: Mapping[str, Recipe[Any]], demo: str, costs: Mapping[str, Cost]) -> str:
+    """Every recipe with what it is, the number that its paper reports, and the GPU memory that its batch takes."""
     width = max(map(len, recipes))
     lines = [
         f"RECIPE is one of these; without one it is {demo}. Options shown below are those of the chosen recipe.",
@@ -94,7 +104,11 @@ def listing(recipes: Mapping[str, Recipe[Any]], demo: str) -> str:
     ]
     for name, recipe in recipes.items():
         numbers = "; ".join(f"{row.value:.2f} {row.metric}, {row.table}" for row in recipe.reported)
-        lines.append(
-            f"- {name:<{width}}  {recipe.summary} ({'reported ' + numbers if numbers else 'no reported number'})"
-        )
+        said = f"reported {numbers}" if numbers else "no reported number"
+        if name in costs:
+            batch = recipe.optimisation.batch
+            said += f"; batch {batch} takes {costs[name].words(batch)}"
+        lines.append(f"- {name:<{width}}  {recipe.summary} ({said})")
+    if costs:
+        lines += ["", FITS]
     return "\n".join(lines)

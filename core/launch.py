@@ -16,7 +16,7 @@ from core.training.setup import set_up
 def train(paper: Paper) -> Score:
     """Train what the command line says."""
     with door():
-        options = parse(TrainingOptions, paper.recipes, paper.demo, sys.argv[1:])
+        options = parse(TrainingOptions, paper.recipes, paper.demo, sys.argv[1:], paper.costs)
         recipe = options.recipe
         objective = paper.objective(recipe.architecture)
         training = set_up(recipe, options.run, paper.recipes[recipe.name], paper.network, objective)

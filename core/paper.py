@@ -1,10 +1,14 @@
 """A paper as one value: all that the Hub, the gates and the tests must know of it."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
+from core import cost
+from core.cost import Cost
 from core.images.pixels import Normalisation
 from core.networks.complexity import Convention, Printed
 from core.networks.losses import Loss
@@ -76,3 +80,13 @@ class Paper:
     def build(self, recipe: Recipe[Any]) -> Network:
         """The untrained network of a recipe."""
         return self.network(recipe.data.num_classes, recipe.architecture)
+
+    @property
+    def costs_file(self) -> Path:
+        """Where `python -m ci.costs` writes what training takes."""
+        return Path(inspect.getfile(self.network)).parent / "costs.json"
+
+    @property
+    def costs(self) -> Mapping[str, Cost]:
+        """What training takes, by recipe."""
+        return cost.read(self.costs_file)

@@ -17,6 +17,8 @@ AnyArchitecture = TypeVar("AnyArchitecture")
 
 Edge = Literal["short", "long"]
 Precision = Literal["fp32", "bf16", "fp16"]
+WeightsSource = Literal["hub", "gluon", "csail", "none"]
+"""Whose ImageNet weights: see `core.networks.imagenet`."""
 ChannelsLast = Literal["auto", "on", "off"]
 
 
@@ -204,7 +206,9 @@ class Protocol:
     crop: int | None = None
     """Side of the window that slides over the image, in pixels; None: the whole image is one window."""
     stride: int | None = None
-    """Steps of the window, the last of which is shifted inside."""
+    """Steps of the window."""
+    border: Literal["shifted", "padded"] = "shifted"
+    """What becomes of the last window: shifted inside, or cut off and padded with black, as released for DANet."""
     base: int | None = None
     """Pixels that the edge is brought to before scaling; None: its own."""
     edge: Edge = "long"
@@ -244,6 +248,8 @@ class Recipe(Generic[AnyArchitecture]):
 
     `same_weights_as` names the recipe that trains the weights of a row that only tests them harder. `starts_from` names
     the recipe whose trained weights this one begins with, in place of the backbone's: the second of two stages.
+    `backbone_weights` says whose ImageNet weights the backbone begins with, `also_weights` whose it may begin with and
+    be the published recipe too.
     """
 
     name: tyro.conf.Fixed[str]
@@ -254,7 +260,8 @@ class Recipe(Generic[AnyArchitecture]):
     optimisation: Optimisation
     protocol: Protocol
     reported: tyro.conf.Fixed[tuple[Reported, ...]] = ()
-    backbone_weights: tyro.conf.Fixed[Literal["hub", "none"]] = "hub"
+    backbone_weights: tyro.conf.Fixed[WeightsSource] = "hub"
+    also_weights: tyro.conf.Fixed[tuple[WeightsSource, ...]] = ()
     same_weights_as: tyro.conf.Fixed[str | None] = None
     starts_from: tyro.conf.Fixed[str | None] = None
 
@@ -276,7 +283,8 @@ class Run:
         str | None,
         tyro.conf.arg(
             aliases=["--backbone-weights"],
-            help="hub, none, or a .safetensors / .pth file with torchvision's or timm's keys; None: as the recipe says",
+            help="hub, gluon, none, or a .safetensors / .pth file with torchvision's, timm's or CSAIL's keys; None: as "
+            "the recipe says",
         ),
     ] = None
     starts_from: Annotated[
@@ -310,6 +318,10 @@ class Run:
     accumulate: Annotated[
         int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
     ] = 1
+    recompute: Annotated[
+        bool,
+        tyro.conf.arg(help="compute the backbone's blocks again in the backward pass: less memory, the same numbers"),
+    ] = False
     precision: Precision = "fp32"
     """Of products and convolutions; weights and sums stay float32."""
     compile: Annotated[
@@ -350,6 +362,10 @@ class Run:
             not self.cuda_graphs or (self.compile and self.accumulate == 1),
             "run.cuda_graphs needs run.compile, and run.accumulate 1: a graph overwrites the gradients of the part "
             f"before; got compile {self.compile} and accumulate {self.accumulate}",
+        )
+        require(
+            not (self.recompute and self.compile),
+            "run.recompute and run.compile don't go together: the compiler decides itself what it keeps; leave one out",
         )
         require(self.threads is None or self.threads >= 1, f"run.threads must be at least 1, got {self.threads}")
         require(

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from huggingface_hub import ModelCard, ModelCardData
 
 import papers
 from core.networks import backbones
 from core.paper import Paper
+from core.recipe import WeightsSource
 from hub.history import history
 from hub.markdown import code, plain
 from hub.networks import ORIGIN
@@ -42,10 +44,11 @@ def _base(publication: Publication) -> str | None:
     """The repository of the ImageNet weights that the recipe begins with, if it begins with those of a backbone."""
     recipe = publication.recipe
     backbone: backbones.Backbone = recipe.architecture.backbone
-    weights = backbones.NETWORKS[backbone.name].hub.get(backbone.stem)
-    from_hub = publication.changed.get(BACKBONE_WEIGHTS, (None, recipe.backbone_weights))[1] == "hub"
-    known = weights and from_hub and publication.began_with is None
-    return f"timm/{weights}" if known else None
+    used = publication.about.recipe.get(BACKBONE_WEIGHTS)
+    source = used if used in recipe.also_weights else recipe.backbone_weights
+    source = publication.changed.get(BACKBONE_WEIGHTS, (None, source))[1]
+    public = source in get_args(WeightsSource) and publication.began_with is None
+    return backbones.on_hub(backbone, source) if public else None
 
 
 def text(publication: Publication) -> str:

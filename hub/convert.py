@@ -3,6 +3,7 @@
 python -m hub.convert danet-mmseg danet_r50-d8_512x1024_40k_cityscapes_20200605_191324-c0dbfa5f.pth --to DIR
 python -m hub.convert danet-released DANet101.pth.tar --to DIR        the weights of DANet's authors
 python -m hub.convert torchvision resnet101-5d3b4d8f.pth --to DIR     a backbone, for --backbone-weights
+python -m hub.convert csail-backbone resnet18-imagenet.pth --to DIR   another, with the deep stem 64-64-128
 
 A network becomes a checkpoint folder, for from_pretrained and evaluate.py; it is described by a recipe (`--recipe`),
 which says what the weights can't: dilations, how scores are enlarged, the classes, and how it is tested. Files of
@@ -26,9 +27,9 @@ from torch import Tensor
 
 import papers
 from core import datasets, errors, files, provenance
-from core.errors import door, unknown
+from core.errors import door, require, unknown
 from core.images.classes import Classes
-from core.networks import weights
+from core.networks import imagenet, weights
 from core.networks.backbones import NETWORKS, Backbone, build
 from core.networks.network import About, Network
 from core.paper import Layout
@@ -39,7 +40,7 @@ from hub.networks import ORIGIN
 NETWORK_SOURCES = {source: (paper, layout) for paper in papers.every() for source, layout in paper.public.items()}
 """Whose weights are known: the paper and the names, by what the command line calls them."""
 
-BackboneSource = Literal["torchvision", "timm"]
+BackboneSource = Literal["torchvision", "timm", "csail-backbone"]
 BACKBONE_SOURCES: tuple[BackboneSource, ...] = get_args(BackboneSource)
 
 
@@ -194,13 +195,21 @@ def convert_backbone(options: Options, source: BackboneSource, theirs: Mapping[s
     """
     if options.recipe is not None or options.auxiliary != "drop":
         raise ValueError("a backbone has neither a recipe nor an auxiliary classifier; leave those options out")
+    if source == "csail-backbone":
+        require(
+            imagenet.from_csail(theirs),
+            f"{options.file} has not the names of CSAIL's ImageNet weights, conv1 to conv3, bn1 to bn3 and fc, but "
+            f"{errors.listed(theirs, 3)}",
+        )
+        theirs = imagenet.renamed(theirs)
     backbone = _backbone(options.file, source, theirs)
     classifier = NETWORKS[backbone.name].classifier
     kept = {key: tensor.contiguous() for key, tensor in theirs.items() if not key.startswith(classifier)}
     dropped = tuple(key for key in theirs if key.startswith(classifier))
     origin = {"backbone": backbone.name, "stem": backbone.stem, "file": options.file.name, "sha256": digest}
     with _written_folder(options.to) as folder:
-        safetensors.torch.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        told = {"format": "pt", imagenet.SOURCE: source.removesuffix("-backbone"), imagenet.DIGEST: digest}
+        safetensors.torch.save_file(kept, folder / "model.safetensors", metadata=told)
         files.write_json(folder / "config.json", origin)
     return (
         f"{Report({key: key for key in kept}, dropped, (), ())}\nwrote {options.to}: {backbone.name} with the "
@@ -216,7 +225,12 @@ def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) 
     """
     misfits: list[tuple[int, int, ValueError]] = []
     for name, row in NETWORKS.items():
-        for stem in row.stems if source == "timm" else ("plain",) * name.startswith("resnet"):
+        stems: dict[BackboneSource, tuple[str, ...]] = {
+            "timm": row.stems,
+            "torchvision": ("plain",) if name.startswith("resnet") else (),
+            "csail-backbone": ("deep64",) if name in imagenet.CSAIL else (),
+        }
+        for stem in stems[source]:
             backbone = Backbone(cast(Any, name), cast(Any, stem), cast(Any, row.output_strides[-1]))
             with torch.device("meta"):
                 body = build(backbone).body.state_dict()

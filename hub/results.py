@@ -98,5 +98,6 @@ def in_words(protocol: Protocol) -> str:
         words.append(f"sides rounded up to multiples of {protocol.multiple}")
     words.append("one scale" if protocol.scales == (1.0,) else f"scales {' '.join(f'{s:g}' for s in protocol.scales)}")
     words += ["mirrored"] if protocol.flip else []
+    words += ["last windows padded"] if protocol.border == "padded" else []
     words += ["merged by exp"] if protocol.merge == "exp" else []
     return ", ".join(words)

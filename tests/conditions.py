@@ -5,7 +5,7 @@ is new in `core.recipe` is one more argument here, so that somebody decides it f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.recipe import Recipe
@@ -70,6 +70,7 @@ def protocol(
     scales: list[float],
     flip: bool,
     merge: str,
+    border: str = "shifted",
     limit: int | None = None,
     multiple: int = 1,
 ) -> Values:
@@ -93,6 +94,8 @@ class Row:
     protocol: Values
     same_weights_as: str | None = None
     starts_from: str | None = None
+    backbone_weights: str = "hub"
+    also_weights: list[str] = field(default_factory=list)
 
 
 def departures(recipes: Mapping[str, Recipe[Any]], table: Mapping[str, Row]) -> list[str]:

@@ -81,7 +81,7 @@ def test_help_lists_every_row_with_its_reported_number(capsys: pytest.CaptureFix
 
 
 def test_listing_has_a_line_for_each_recipe() -> None:
-    lines = listing(RECIPES, DEMO).splitlines()
+    lines = listing(RECIPES, DEMO, {}).splitlines()
     assert [line.split()[1] for line in lines[2:]] == list(RECIPES)
 
 

@@ -70,7 +70,7 @@ def readme(paper: str) -> str:
 def test_the_readmes_say_what_is_counted() -> None:
     for place, classes in (("Table 4", 19), ("Table 6", 21)):
         parts = []
-        for form in ("budget", "text"):
+        for form in ("squeezed", "converted"):
             parameters, operations = of("dfdam", place, form)
             parts.append(f"{parameters.ours:.3f} M, {operations.ours:.3f} G")
         printed = f"{parameters.text}, {operations.text}"

@@ -46,7 +46,7 @@ def network(name: str, fusion: bool = True, position: bool = True) -> dict:
     """B: ordinary strides to 32, the plain stem; T: 128 channels."""
     return {
         "backbone": backbone(name, output_stride=32),
-        "dual_attention_fusion": "text" if fusion else "none",
+        "dual_attention_fusion": "converted" if fusion else "none",
         "position_attention": position,
         "channels": 128,
         "align_corners": True,

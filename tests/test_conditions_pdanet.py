@@ -54,6 +54,7 @@ def row(head: str, largest: int) -> Row:
             limit=largest,
             multiple=8,
         ),
+        backbone_weights="csail",  # C: models/resnet.py downloads it
     )
 
 

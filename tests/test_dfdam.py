@@ -27,7 +27,7 @@ from papers.dfdam.recipes import DEMO, RECIPES
 STORED = Path(__file__).parent / "stored" / "dfdam.json"
 
 TINY = Backbone("resnet10_tiny", output_stride=32)
-FORMS = ("text", "budget")
+FORMS = ("converted", "squeezed")
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -50,7 +50,7 @@ def parameters(module: nn.Module | None) -> int:
 def fusion_with_inputs(form: str) -> tuple[DualAttentionFusion, Tensor, Tensor, Tensor]:
     """Return a fusion of 6 channels in one of its forms, with X_L, X_H and what its weights come from."""
     X_L, X_H = features("low", 6), features("high", 6)
-    if form == "text":
+    if form == "converted":
         return drawn(DualAttentionFusion(6, guide_channels=6)), X_L, X_H, X_H
     return drawn(DualAttentionFusion(6, guide_channels=9, squeeze=4)), X_L, X_H, features("raw", 9, 2, 3)
 
@@ -156,7 +156,7 @@ def test_equations_9_and_10_position_by_position() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("form", ["text", "budget", "none"])
+@pytest.mark.parametrize("form", ["converted", "squeezed", "none"])
 @pytest.mark.parametrize("position", [True, False])
 def test_what_is_refined_is_equation_10(form: Any, position: bool) -> None:
     """The network around the modules: which stages, which sizes, and the sum."""
@@ -178,7 +178,8 @@ def test_what_is_refined_is_equation_10(form: Any, position: bool) -> None:
         context = low + high
     else:
         alpha_L, alpha_H = (
-            gate(high if form == "text" else C4) for gate in (network.fusion.to_alpha_low, network.fusion.to_alpha_high)
+            gate(high if form == "converted" else C4)
+            for gate in (network.fusion.to_alpha_low, network.fusion.to_alpha_high)
         )
         context = alpha_L * low + alpha_H * high
     X_SI, X_CI = network.convert_spatial(C1), enlarge(context, (17, 25))
@@ -240,7 +241,7 @@ def test_the_weights_of_a_network_do_not_hear_from_the_lower_stages(form: Any) -
         "backbone": True,
         "convert_spatial": False,
         "convert_low": False,
-        "convert_high": form == "text",
+        "convert_high": form == "converted",
         "fusion": True,
         "position": False,
         "refine": False,
@@ -265,7 +266,7 @@ def test_confidence_is_decided_position_by_position_by_both_sources() -> None:
 @pytest.mark.usefixtures("no_type_checks")
 def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
     typo: Any = "txet"
-    with pytest.raises(ValueError, match=r"must be one of text, budget, none, got 'txet'"):
+    with pytest.raises(ValueError, match=r"must be one of converted, squeezed, none, got 'txet'"):
         DFDAM(5, Architecture(TINY, dual_attention_fusion=typo))
     with pytest.raises(ValueError, match=r"multiple of 16, as the paper's 128 is, got 24"):
         DFDAM(5, Architecture(TINY, channels=24))
@@ -280,11 +281,11 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
 # Sizes
 
 
-def gate_text(c: int) -> int:
+def gate_converted(c: int) -> int:
     return 2 * (c * c + c)
 
 
-def gate_budget(c: int, raw: int) -> int:
+def gate_squeezed(c: int, raw: int) -> int:
     return 2 * ((raw + 1) * c // 16 + (c // 16 + 1) * c)
 
 
@@ -297,13 +298,13 @@ AUXILIARY = 128 * 64 * 9 + 2 * 64 + 64 * 21 + 21
 @pytest.mark.parametrize(
     ("form", "position", "module_parameters", "absent"),
     [
-        ("text", True, gate_text(128) + POSITION, set()),
-        ("budget", True, gate_budget(128, 2048) + POSITION, set()),
-        ("text", False, gate_text(128), {"position"}),
+        ("converted", True, gate_converted(128) + POSITION, set()),
+        ("squeezed", True, gate_squeezed(128, 2048) + POSITION, set()),
+        ("converted", False, gate_converted(128), {"position"}),
         ("none", True, POSITION, {"fusion"}),
         ("none", False, 0, {"fusion", "position"}),
     ],
-    ids=["text", "budget", "DAFM", "2DPAM", "Sum"],
+    ids=["converted", "squeezed", "DAFM", "2DPAM", "Sum"],
 )
 def test_what_is_not_used_is_not_there(form: Any, position: bool, module_parameters: int, absent: set[str]) -> None:
     with torch.device("meta"):
@@ -420,7 +421,7 @@ def test_every_reported_row_has_its_recipe() -> None:
             reported.table,
             reported.value,
             recipe.architecture.backbone.name,
-            recipe.architecture.dual_attention_fusion == "text",
+            recipe.architecture.dual_attention_fusion == "converted",
             recipe.architecture.position_attention,
             recipe.protocol.scales == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
             recipe.protocol.flip,
@@ -474,7 +475,7 @@ def test_ablations_differ_in_their_modules_alone() -> None:
     whole = ["dfdam-r50-voc2012", "dfdam-r101-voc2012", "dfdam-r18-cityscapes"]
     whole += ["dfdam-r18-camvid", "dfdam-r18-camvid-small"]
     for name in whole:
-        for suffix, form, position in (("sum", "none", False), ("dafm", "text", False)):
+        for suffix, form, position in (("sum", "none", False), ("dafm", "converted", False)):
             ablation = RECIPES[f"{name}-{suffix}"]
             for field in ("data", "augmentation", "optimisation", "protocol", "backbone_weights"):
                 assert getattr(ablation, field) == getattr(RECIPES[name], field)
@@ -483,8 +484,8 @@ def test_ablations_differ_in_their_modules_alone() -> None:
 
 def test_both_readings_of_the_channel_weights_are_recipes() -> None:
     for name in ("dfdam-r18-cityscapes", "dfdam-r101-voc2012"):
-        assert RECIPES[name].architecture.dual_attention_fusion == "text"
-        assert RECIPES[f"{name}-budget"].architecture.dual_attention_fusion == "budget"
+        assert RECIPES[name].architecture.dual_attention_fusion == "converted"
+        assert RECIPES[f"{name}-squeezed"].architecture.dual_attention_fusion == "squeezed"
 
 
 # The objective

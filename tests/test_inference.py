@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import math
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.images.pixels import scaled_size
+from core.images.pixels import Normalisation, scaled_size
 from core.networks import inference
 from core.networks.inference import infer, positions, windows_at_once
 from core.recipe import Protocol
@@ -358,3 +359,39 @@ def test_impossible_requests_are_refused() -> None:
         infer(Coarse(1), photograph(16, 24), Protocol())
     with pytest.raises((ValueError, TypeError)):  # TypeError: from the shape checker of the tests, where it runs
         infer(Convolution(1), photograph(4, 5)[None], Protocol())
+
+
+class Normalised(Convolution):
+    """A network that says what black is."""
+
+    normalisation = Normalisation((0.5, 0.25, 0.125), (0.5, 0.5, 0.25))
+
+
+@pytest.mark.parametrize("size", [(40, 64), (41, 63), (17, 90), (10, 13), (24, 24)])
+def test_windows_as_released_are_cut_off_and_padded_with_black(size: tuple[int, int]) -> None:
+    """Written from the description of the authors' test: windows of 24 every 16, exp of both scores, counts."""
+    network, image = Normalised(5, scale=0.1), photograph(*size)
+    black = torch.tensor([-1.0, -0.5, -0.5]).view(3, 1, 1)
+    height, width = size
+    sums, counts = torch.zeros(5, height, width), torch.zeros(height, width)
+    rows, columns = (range(math.ceil(max(length - 24, 0) / 16) + 1) for length in size)
+    for row in rows:
+        for column in columns:
+            y, x = 16 * row, 16 * column
+            seen = image[:, y : y + 24, x : x + 24]
+            tall, wide = seen.shape[-2:]
+            window = black.expand(3, 24, 24).clone()
+            window[:, :tall, :wide] = seen
+            both = network(window[None]).scores[0] + network(window.flip(-1)[None]).scores[0].flip(-1)
+            sums[:, y : y + 24, x : x + 24] += both.exp()[:, :tall, :wide].detach()
+            counts[y : y + 24, x : x + 24] += 1
+    expected = sums / counts
+    result = infer(network, image, Protocol(crop=24, stride=16, border="padded", flip=True, merge="exp"))
+    torch.testing.assert_close(result, expected / expected.sum(dim=0))
+
+
+def test_positions_as_released() -> None:
+    assert positions(2048, 768, 512, shifted=False) == (0, 512, 1024, 1536)
+    assert positions(1024, 768, 512, shifted=False) == (0, 512)
+    assert positions(2048, 1024, 512, shifted=False) == (0, 512, 1024)
+    assert positions(500, 768, 512, shifted=False) == (0,)

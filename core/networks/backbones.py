@@ -18,7 +18,7 @@ in 2019 (BSD-3-Clause); `.gluon_in1k` is GluonCV's, with deep stems (Apache-2.0)
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import timm
 from jaxtyping import Float
@@ -26,8 +26,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from core.errors import unknown
+from core.networks import imagenet, recompute
 from core.networks.repository import download
 from core.networks.weights import COUNTER, read_weights, refuse_misfits, refuse_unsound, shapes
+from core.recipe import WeightsSource
 
 BackboneName = Literal[
     "resnet10_tiny",
@@ -161,12 +163,15 @@ class Features(nn.Module):
     def __init__(self, body: nn.Module, channels: Iterable[int], strides: Iterable[int], multiple: int = 1) -> None:
         super().__init__()
         self.multiple = multiple
+        self.recompute = False  # `core.networks.recompute`
         self.body = body
         self.channels: tuple[int, ...] = tuple(channels)
         self.strides: tuple[int, ...] = tuple(strides)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return [C1, C2, C3, C4]."""
+        if self.recompute and self.training:
+            return recompute.maps(self.body, image)
         if self.multiple == 1:
             return self.body(image)
         height, width = image.shape[-2:]
@@ -207,9 +212,9 @@ def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
 def load_weights(features: Features, backbone: Backbone, weights: str | Path) -> None:
     """Load ImageNet weights into `features`, in place, all or nothing.
 
-    `weights` is "hub" for the public ones (downloaded once, then read from the Hub's cache), "none" to stay random, or
-    a .safetensors, .pth, .pt or .bin file with torchvision's or timm's names. Half precision becomes the dtype of
-    `features`. Only tensors are read from a pickle, never code.
+    `weights` is a source of `core.networks.imagenet` (downloaded once, then read from the Hub's cache), "none" to stay
+    random, or a .safetensors, .pth, .pt or .bin file with torchvision's, timm's or CSAIL's names. Half precision
+    becomes the dtype of `features`. Only tensors are read from a pickle, never code.
 
     Raises:
         ValueError: if no public weights exist, or if the file is of another kind or network; keys are listed.
@@ -218,10 +223,10 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
     """
     if weights == "none":
         return
-    path = _download(backbone) if weights == "hub" else Path(weights)
+    path = _download(backbone, cast(WeightsSource, weights)) if weights in get_args(WeightsSource) else Path(weights)
     classifier = NETWORKS[backbone.name].classifier
-    content = read_weights(path, ("hub", "none"))
-    tensors = {key: value for key, value in content.items() if not key.startswith(classifier)}
+    named = imagenet.renamed(read_weights(path, get_args(WeightsSource)))
+    tensors = {key: value for key, value in named.items() if not key.startswith(classifier)}
 
     expected = {key: shape for key, shape in shapes(features.body.state_dict()).items() if not key.endswith(COUNTER)}
     given = {key: shape for key, shape in shapes(tensors).items() if not key.endswith(COUNTER)}
@@ -238,16 +243,23 @@ def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
                 convolution.dilation = convolution.padding = (rate, rate)
 
 
-def _download(backbone: Backbone) -> Path:
+def on_hub(backbone: Backbone, source: WeightsSource) -> str | None:
+    """The Hub's repository of the weights of a source; None if it has none."""
+    public = NETWORKS[backbone.name].hub.get(backbone.stem)
+    name = imagenet.repository(backbone.name, backbone.stem, source, public)
+    return f"timm/{name}" if name else None
+
+
+def _download(backbone: Backbone, source: WeightsSource) -> Path:
     """Return the file of the public weights, from the Hub or its cache."""
-    weights = NETWORKS[backbone.name].hub.get(backbone.stem)
-    if weights is None:
+    repository = on_hub(backbone, source)
+    if repository is None:
         public = [f"{name} with {stem}" for name, row in NETWORKS.items() for stem in row.hub]
         raise ValueError(
-            f"there are no public weights for {backbone.name} with the {backbone.stem} stem, only for "
-            f"{', '.join(public)}; pass --backbone-weights FILE or --backbone-weights none"
+            f"the Hub has no weights {source!r} for {backbone.name} with the {backbone.stem} stem"
+            + (f", only for {', '.join(public)}" if source == "hub" else "")
+            + f"; {imagenet.where(backbone.name, backbone.stem, source)}"
         )
-    repository = f"timm/{weights}"
     try:
         return download(repository, "model.safetensors")
     except Exception as error:  # the Hub's transport has kinds of its own, which change between its releases

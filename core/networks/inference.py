@@ -11,7 +11,7 @@ meant is values * exp(top), and the largest value of a pixel is about 1. Otherwi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from einops import rearrange
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.images.pixels import round_up, scaled_size
+from core.images.pixels import Normalisation, round_up, scaled_size
 from core.memory import free_gpu_memory
 from core.recipe import Protocol
 
@@ -37,13 +37,14 @@ NETWORK_BYTES = 1024
 """What a network takes for each pixel of its windows, about: the final DANet 930 on a CPU, beside its scores."""
 
 
-def positions(length: int, crop: int, stride: int) -> tuple[int, ...]:
+def positions(length: int, crop: int, stride: int, shifted: bool = True) -> tuple[int, ...]:
     """Where windows of `crop` pixels begin so that they cover `length` pixels, the last one shifted inside.
 
-    The first begins at 0. One window is enough where `length` is at most `crop`; it may then end outside.
+    The first begins at 0. One window is enough where `length` is at most `crop`; it may then end outside, as the last
+    one may if it is not `shifted`.
     """
     last = max(length - crop, 0)
-    return (*range(0, last, stride), last)
+    return (*range(0, last, stride), last if shifted else -(-last // stride) * stride)
 
 
 def windows_at_once(device: torch.device, height: int, width: int) -> int:
@@ -148,8 +149,9 @@ def infer(
     scores), or exp(scores) without flip, divided by its sum over the classes. Always float32, and the classes of a
     pixel add up to 1. A large map is held at most twice, at the image's own size and at that of a scale.
 
-    Unlike the released code of DANet, which truncates the last window of a row or column at the border and pads it
-    with the mean colour, the last window is shifted inside, so that it sees the image only.
+    The last window of a row or column is shifted inside, so that it sees the image only. With border "padded" it is
+    cut off at the border instead, and padded with black, as images smaller than a window then are too: what the
+    released code of DANet does. The network's `normalisation` says what black is.
 
     Raises:
         ValueError: if the image is not 3 h w, `at_once` is not positive, or scores come at another size.
@@ -209,13 +211,17 @@ def _scale(network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol
         resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=bool(network.align_corners))
         image = rearrange(resized, "1 c h w -> c h w")
     tall, wide = protocol.crop or height, protocol.crop or width
-    if tall > height or wide > width:
-        image = functional.pad(image, (0, max(wide - width, 0), 0, max(tall - height, 0)))
-    corners = [
-        (y, x)
-        for y in positions(height, tall, protocol.stride or tall)
-        for x in positions(width, wide, protocol.stride or wide)
-    ]
+    shifted = protocol.border == "shifted"
+    rows = positions(height, tall, protocol.stride or tall, shifted)
+    columns = positions(width, wide, protocol.stride or wide, shifted)
+    if rows[-1] + tall > height or columns[-1] + wide > width:
+        colour = image.new_zeros(len(image), 1, 1)  # the mean
+        if not shifted:
+            colour = cast(Normalisation, network.normalisation)(colour.to(torch.uint8)).to(image)  # black
+        canvas = colour.repeat(1, max(rows[-1] + tall, height), max(columns[-1] + wide, width))
+        canvas[:, :height, :width] = image
+        image = canvas
+    corners = [(y, x) for y in rows for x in columns]
     return Scale(image, size, (tall, wide), corners, len(corners))
 
 

@@ -22,17 +22,17 @@ BEST = "best"
 LOCK = ".lock"
 
 
-def place(recipe: Recipe[Any], run: Run, published: Recipe[Any]) -> Path:
+def place(recipe: Recipe[Any], run: Run, published: Recipe[Any], weights: str) -> Path:
     """The folder of a run: `--name`, or the row's name if nothing was changed, or a name that says what was.
 
     Another data set gives `ROW-on-DATASET-123abc`, another change `ROW-changed-123abc`; the digits are those of the
-    changes, so each change has a folder of its own.
+    changes, so each change has a folder of its own. `weights` says whose ImageNet weights it begins with.
     """
     if run.name is not None:
         return run.to / run.name
     changed = differences(published, recipe)
-    if run.backbone_weights not in (None, recipe.backbone_weights):
-        changed["backbone_weights"] = (recipe.backbone_weights, run.backbone_weights)
+    if weights != recipe.backbone_weights:
+        changed["backbone_weights"] = (recipe.backbone_weights, weights)
     if not changed:
         return run.to / recipe.name
     digits = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]

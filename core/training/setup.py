@@ -14,10 +14,10 @@ from core import datasets, files, machine, provenance
 from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
-from core.networks import backbones
+from core.networks import backbones, imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
-from core.recipe import AnyArchitecture, Recipe, Run
+from core.recipe import AnyArchitecture, Recipe, Run, WeightsSource
 from core.training.class_weights import median_frequency
 from core.training.folder import Lock, place
 from core.training.state import circumstances, resumable
@@ -73,7 +73,10 @@ def set_up(
             f"{recipe.name!r} tests the weights of {recipe.same_weights_as!r} in another way: train that one, then run "
             f"evaluate.py {recipe.name} --weights {run.to / recipe.same_weights_as}"
         )
-    folder = place(recipe, run, published)
+    source = _weights(recipe, run)
+    if source in published.also_weights:  # they don't make it another recipe
+        recipe, published = replace(recipe, backbone_weights=source), replace(published, backbone_weights=source)
+    folder = place(recipe, run, published, source)
     accelerator = machine.start(run, recipe.optimisation.batch, folder)
     recipe, splits = _open(recipe, run, published)
     steps = recipe.optimisation.steps(len(splits[0]))
@@ -124,6 +127,14 @@ def set_up(
     )
 
 
+def _weights(recipe: Recipe[Any], run: Run) -> WeightsSource | str:
+    """Whose ImageNet weights the run begins with: a source, also of a file where it is known, else the file."""
+    given = run.backbone_weights or recipe.backbone_weights
+    backbone = recipe.architecture.backbone
+    known = imagenet.source_of(Path(given), backbone.name, backbone.stem) if Path(given).is_file() else None
+    return known or given
+
+
 def own_data(recipe: Recipe[Any]) -> bool:
     """Return True if the images are somebody's own: a folder or a repository that no row of a paper names."""
     return recipe.data.name == "folder" or ":" in recipe.data.name
@@ -155,6 +166,9 @@ def _network(
     """The network as the run begins or goes on, and what was changed of the published recipe."""
     machine.seed_everything(run.seed)
     network = build(recipe.data.num_classes, recipe.architecture)
+    if run.recompute:
+        recompute.refuse_others(network.backbone.body)
+        network.backbone.recompute = True
     if state is not None:
         network.load_state_dict(state["network"])
         return network, {name: (old, new) for name, (old, new) in state["changed"].items()}
@@ -194,7 +208,7 @@ def _begin(
     if recipe.starts_from is None and run.starts_from is None:
         weights = run.backbone_weights or recipe.backbone_weights
         backbones.load_weights(network.backbone, network.architecture.backbone, weights)
-        if weights == recipe.backbone_weights:
+        if _weights(recipe, run) == recipe.backbone_weights:
             return {}
         file = Path(weights)
         used = f"{file.name}, sha256 {files.sha256(file)}" if file.is_file() else weights

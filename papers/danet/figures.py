@@ -7,6 +7,7 @@ row of S at a time: memory grows with the image, not with its square.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from core import comparison
 from core.errors import door
 from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.images.pixels import to_tensor
@@ -134,6 +136,8 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
+    if sys.argv[1:2] == [comparison.WORD]:
+        return comparison.main(DANet, sys.argv[2:])
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from core.networks.backbones import Backbone
 from core.paper import Paper
-from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
 from papers.danet import public
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, DANet
@@ -29,6 +29,13 @@ R101_MULTI_GRID = Backbone("resnet101", multi_grid=(4, 8, 16))
 
 DUAL = Architecture(R101)
 """Both modules as released, without multi-grid."""
+
+NEARER: tuple[WeightsSource, ...] = ("gluon",)
+"""ImageNet weights that a row may begin with beside torchvision's: GluonCV's, of the same plain ResNets.
+
+The authors began with PyTorch-Encoding's own, which are gone and were stronger than torchvision's of the time. So are
+GluonCV's, which makes them the nearer ones that can still be had.
+"""
 
 ONE_LOSS = 0.01
 THREE_LOSSES = 0.003
@@ -84,6 +91,7 @@ def _ablation(name: str, value: float, architecture: Architecture, *also: Report
         optimisation=Optimisation(rate, batch=8, length=180, head_multiplier=10.0),
         protocol=SLIDING,
         reported=(_reported("Table 1", row, value), *also),
+        also_weights=NEARER,
     )
 
 
@@ -105,11 +113,21 @@ _FINAL = Recipe(
     optimisation=Optimisation(THREE_LOSSES, batch=8, length=240, head_multiplier=10.0),
     protocol=SLIDING,
     reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid", 79.94, caveat=USERS_FALL_SHORT),),
+    also_weights=NEARER,
 )
 
 TEST_PER_CLASS = (
     *(98.6, 86.1, 93.5, 56.1, 63.3, 69.7, 77.3, 81.3, 93.9, 72.9),  # road to terrain
     *(95.7, 87.3, 72.9, 96.2, 76.8, 89.4, 86.5, 72.2, 78.2),  # sky to bicycle
+)
+
+_FINAL_MS = replace(
+    _FINAL,
+    name="danet-r101-cityscapes-ms",
+    summary="Cityscapes, the final network at eight scales",
+    protocol=MULTI_SCALE,
+    same_weights_as="danet-r101-cityscapes",
+    reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid + MS", 81.50),),
 )
 
 _FINAL_TEST = replace(
@@ -129,6 +147,21 @@ _FINAL_TEST = replace(
         ),
     ),
 )
+
+
+def _released(recipe: Recipe[Architecture], value: float, what: str) -> Recipe[Architecture]:
+    """A row by the very windows of the authors' code, whose README has the result of the weights that they released."""
+    return replace(
+        recipe,
+        name=recipe.name.replace("cityscapes", "cityscapes-released"),
+        summary=f"{recipe.summary}, last windows cut off and padded as in the authors' code",
+        protocol=replace(recipe.protocol, border="padded"),
+        same_weights_as=_FINAL.name,
+        reported=(
+            Reported("the authors' code", "its README", f"DANet101, {what}", "val", value, tolerance=SAME_WEIGHTS),
+        ),
+    )
+
 
 _TEXT = replace(
     _FINAL,
@@ -161,6 +194,7 @@ def _context(name: str, what: str, architecture: Architecture, data: Data, repor
         optimisation=Optimisation(0.001, batch=16, length=80, head_multiplier=10.0),
         protocol=Protocol(crop=480, stride=320, base=520, scales=_CONTEXT_SCALES, flip=True, merge="exp"),
         reported=(replace(reported, caveat=NEVER_RELEASED),),
+        also_weights=NEARER,
     )
 
 
@@ -318,14 +352,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         reported=(_reported("Table 2", "DANet-101 DA", 78.83),),
     ),
     _FINAL,
-    replace(
-        _FINAL,
-        name="danet-r101-cityscapes-ms",
-        summary="Cityscapes, the final network at eight scales",
-        protocol=MULTI_SCALE,
-        same_weights_as="danet-r101-cityscapes",
-        reported=(_reported("Table 2", "DANet-101 DA + Multi-Grid + MS", 81.50),),
-    ),
+    _FINAL_MS,
     # Table 3
     _FINAL_TEST,
     # Tables 4 and 5
@@ -359,6 +386,9 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         COCO_STUFF,
         _reported("Table 5", "DANet (Res101)", 39.7, "test"),
     ),
+    # the authors' weights, by their code
+    _released(_FINAL, 79.93, "single scale"),
+    _released(_FINAL_MS, 81.49, "multi-scale"),
     # the public files of mmsegmentation
     _public("danet-r50-cityscapes-mmseg", "danet_r50-d8_512x1024_40k_cityscapes", 78.74, 40_000),
     _public("danet-r101-cityscapes-mmseg", "danet_r101-d8_512x1024_40k_cityscapes", 80.52, 40_000),
@@ -398,7 +428,7 @@ PAPER = Paper(
     loss=loss,
     recipes=RECIPES,
     demo=DEMO,
-    ablations=("Table 1", "configs/danet"),
+    ablations=("Table 1", "configs/danet", "its README"),
     public=public.LAYOUTS,
     golden_merge="exp",
 )

@@ -7,6 +7,7 @@ Without photos it takes two embedded scenes, without weights the demo's run fold
 the lowest weight and the two of the highest, which is what the paper's 51, 126 and 11 are.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from core import comparison
 from core.errors import door
 from core.figures import open_photo, refuse_missing_weights
 from core.images.pixels import to_tensor
@@ -168,6 +170,8 @@ def figures(options: Options) -> tuple[Figure, Figure]:
 
 def main() -> None:
     """Write the figures that the command line says."""
+    if sys.argv[1:2] == [comparison.WORD]:
+        return comparison.main(DFDAM, sys.argv[2:])
     with door():
         options = tyro.cli(Options, description=__doc__)
         weights, maps = figures(options)

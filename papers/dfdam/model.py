@@ -34,13 +34,13 @@ ChannelWeights = Float[Tensor, "b c 1 1"]
 class Architecture:
     """What can be chosen about a DF-DAM.
 
-    Without fusion and position attention it is the "Sum" baseline. The fusion "budget" meets the paper's numbers of
-    parameters to the printed digit, "text" is as the text says.
+    Without fusion and position attention it is the "Sum" baseline. All reported rows are trained with the
+    fusion "converted"; "squeezed" meets the paper's numbers of parameters to the printed digit.
     """
 
     backbone: Backbone = Backbone("resnet101", output_stride=32)
-    dual_attention_fusion: Literal["text", "budget", "none"] = "text"
-    """text: channel weights from converted features; budget: before conversion, squeezed; none: the sum."""
+    dual_attention_fusion: Literal["converted", "squeezed", "none"] = "converted"
+    """What weighs channels: converted features, by one layer; the stage itself, by two, squeezed; none: the sum."""
     position_attention: bool = True
     """Filter the spatial information."""
     channels: int = 128
@@ -175,9 +175,9 @@ class DFDAM(Network):
         self.convert_high = convolution(fourth, channels, 1)
 
         self.fusion: DualAttentionFusion | None = None
-        if form == "text":
+        if form == "converted":
             self.fusion = DualAttentionFusion(channels, guide_channels=channels)
-        elif form == "budget":
+        elif form == "squeezed":
             self.fusion = DualAttentionFusion(channels, guide_channels=fourth, squeeze=channels // 16)
         self.position = PositionAttention2D(channels) if architecture.position_attention else None
 
@@ -197,7 +197,7 @@ class DFDAM(Network):
         if self.fusion is None:
             context = X_L + X_H
         else:
-            context = self.fusion(X_L, X_H, guide=X_H if self.architecture.dual_attention_fusion == "text" else C4)
+            context = self.fusion(X_L, X_H, guide=X_H if self.architecture.dual_attention_fusion == "converted" else C4)
 
         X_SI = self.convert_spatial(C1)
         X_CI = enlarged(context, X_SI)

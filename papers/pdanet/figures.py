@@ -6,6 +6,7 @@ Without a photo it takes an embedded scene, without weights the demo's run folde
 of k has k x k positions, each a bin of the image; the bin of the point has a red frame.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor, nn
 
+from core import comparison
 from core.errors import door
 from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.images.pixels import to_tensor
@@ -124,6 +126,8 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
+    if sys.argv[1:2] == [comparison.WORD]:
+        return comparison.main(PDANet, sys.argv[2:])
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)

@@ -55,6 +55,7 @@ def _ade20k(head: Head, largest: int, accuracy: float, mean_iou: float) -> Recip
             Reported("PDANet", table, TITLES[head], "val", mean_iou),
             Reported("PDANet", table, TITLES[head], "val", accuracy, "pixel accuracy"),
         ),
+        backbone_weights="csail",
     )
 
 

@@ -10,6 +10,7 @@ work grows with the fourth power of the sides.
 """
 
 import colorsys
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,6 +24,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from core import comparison
 from core.errors import door
 from core.figures import open_photo
 from core.images.pixels import scaled_size, to_tensor
@@ -171,6 +173,8 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
+    if sys.argv[1:2] == [comparison.WORD]:
+        return comparison.main(RANet, sys.argv[2:])
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)

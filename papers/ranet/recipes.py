@@ -78,6 +78,7 @@ _CITYSCAPES = Recipe(
         _reported("Table 2", "K = 8", 81.9),
         _reported("Table 3", "RANet", 81.9, caveat=NOT_COUNTED),
     ),
+    also_weights=("csail",),  # what the authors' code loads; those of the Hub, of the same stem, need no file
 )
 
 _HRNET = replace(
@@ -86,6 +87,7 @@ _HRNET = replace(
     summary="Cityscapes, RANet HRNetV2-W48 + ASPP",
     architecture=Architecture(HRNET),
     reported=(),
+    also_weights=(),
 )
 
 

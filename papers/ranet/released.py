@@ -101,7 +101,7 @@ class ReleasedWithoutRegions(nn.Module):
         super().__init__()
         self.to_query, self.after_distribution = interaction.to_query, interaction.after_distribution
 
-    def forward(self, X: Float[Tensor, "b c h w"], regions: Regions) -> Float[Tensor, "b c h w"]:
+    def forward(self, X: Float[Tensor, "b c h w"], regions: Regions | None = None) -> Float[Tensor, "b c h w"]:
         """Return O for the features X; the regions are not looked at."""
         return self.after_distribution(self.to_query(X))
 

@@ -8,6 +8,7 @@ channel, the attention channel and the output the map that is most activated at 
 prediction adds, are named by their class; those of head 1, which are mixed to masks, by their number.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from core import comparison
 from core.errors import door
 from core.figures import Point, open_photo, parse_points, refuse_missing_weights
 from core.images.pixels import to_tensor
@@ -144,6 +146,8 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
+    if sys.argv[1:2] == [comparison.WORD]:
+        return comparison.main(SANet, sys.argv[2:])
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)
