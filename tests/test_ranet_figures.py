@@ -104,7 +104,7 @@ def test_a_point_has_its_region_and_what_its_representatives_exchange(folder: Pa
     assert not bool(region.values[(received.dots[:, 1] * 9).long(), (received.dots[:, 0] * 13).long()].any())
     assert float(dots[:, 2].max()) == float(received.dots[:, 2].max()) == 1.0
     assert not collected.values[~region.values.bool()].any()
-    assert everything.title == f"all {int(found.regions.number)} regions"
+    assert everything.title == f"all regions: {int(found.regions.number)}"
     assert torch.equal(boundary.values, found.boundary)
 
 

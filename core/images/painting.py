@@ -115,4 +115,4 @@ def _dot(pen: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, w
 
 def _line(picture: Image.Image) -> int:
     """The width of lines that suits the size of a picture."""
-    return max(1, round(max(picture.size) / 240))
+    return max(1, round(max(picture.size) / 160))

@@ -1,6 +1,7 @@
 """What a pixel attends to in a RANet: its region, the representatives of it, and what these receive from all others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.images.panels import Attended, Panel, Point, place
+from core.images.pictures import percent
 from core.images.pixels import to_tensor
 from papers.ranet.interaction import (
     WEIGH_OTHERS,
@@ -118,33 +120,29 @@ def attention(network: RANet, picture: Image.Image) -> Callable[[Point], Attende
     """
     found, interaction = find(network, picture), network.gather
     number = int(found.regions.number)
-    maps = (found.region_map(f"all {number} regions"), found.boundary_map())
+    maps = (found.region_map(f"all regions: {number}"), found.boundary_map())
 
     def at_point(point: Point) -> Attended:
         row, column = place(point, picture, found.boundary)
-        inside = found.regions.index[0] == found.regions.index[0, row, column]
-        title = f"its region, {100 * float(inside.float().mean()):.0f} % of the picture"
+        inside = (found.regions.index[0] == found.regions.index[0, row, column]).float()
+        region = Panel(
+            f"its region, {percent(float(inside.mean()))} of the picture", inside, "gray", 0.0, 1.0, smooth=False
+        )
         if not (isinstance(interaction, RegionInteraction) and interaction.intra and interaction.inter):
             sentence = (
-                "White is the region of this pixel. How its representatives exchange is not drawn for this network."
+                "White is the region of this pixel. What its representatives exchange is not drawn for this network."
             )
-            return Attended(sentence, (Panel(title, inside.float(), "gray", smooth=False), *maps))
+            return Attended(sentence, (region, *maps))
         given, collected, received = exchange(interaction, found, row, column)
-        mine, others = given > 0, received > 0
+        others = f"received from other regions: {number - 1}"
         return Attended(
             "White is the region of this pixel; the dots are its representatives, the brighter the more this pixel "
             "takes from them, Eq. (8). They collected from the bright positions of the region, Eq. (6), and received "
             "from the representatives of the other regions, the brighter the more, Eq. (7).",
             (
-                Panel(title, inside.float(), "gray", smooth=False, dots=found.dots(_shares(given))[mine]),
+                replace(region, dots=found.dots(_shares(given))[given > 0]),
                 Panel("collected in the region", collected, low=0.0),
-                Panel(
-                    f"received from {number - 1} other regions",
-                    inside.float(),
-                    "gray",
-                    smooth=False,
-                    dots=found.dots(_shares(received))[others],
-                ),
+                replace(region, title=others, dots=found.dots(_shares(received))[received > 0]),
                 *maps,
             ),
         )
