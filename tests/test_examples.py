@@ -1,7 +1,9 @@
-"""The examples run: the notebook from its first cell to its last."""
+"""The examples run, and what they name exists: the notebook, and the page for those who come from mmsegmentation."""
 
 import ast
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,10 @@ from typing import Any
 
 import pytest
 from tiny import environment
+
+from core.command import TrainingOptions, parse
+from core.recipe import Run
+from papers.danet.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "examples" / "first_hour.ipynb"
@@ -52,3 +58,32 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
 def test_the_notebook_keeps_no_results() -> None:
     """They would be those of another day, and make a change of a line a change of a thousand."""
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells())
+
+
+PAGE = (ROOT / "examples" / "coming_from_mmsegmentation.md").read_text(encoding="utf-8")
+RECIPE = RECIPES["danet-r50-cityscapes-mmseg"]
+
+
+def test_the_fields_that_stand_for_keys_of_mmsegmentation_exist_and_take_these_values() -> None:
+    rooms = {name: getattr(RECIPE, name) for name in ("architecture", "augmentation", "optimisation", "protocol")}
+    rooms["run"] = Run()
+    seen = 0
+    for part in re.split(r"[;\n]", PAGE):  # what is given together
+        words = []
+        for room, path, value in re.findall(rf"`({'|'.join(rooms)})\.([a-z_.]+)(?:=([^`]+))?`", part):
+            holder = rooms[room]
+            for name in path.split("."):
+                assert hasattr(holder, name), f"{room}.{path}"
+                holder = getattr(holder, name)
+            option = f"--{'' if room == 'run' else 'recipe.'}{room}.{path}"
+            words += [option, *re.sub(r"[(),]", " ", value).split()] if value else []
+            seen += 1
+        if words:
+            parse(TrainingOptions, RECIPES, RECIPE.name, [RECIPE.name, *words])
+    assert seen > 40
+
+
+def test_the_commands_that_stand_for_those_of_mmsegmentation_exist() -> None:
+    assert set(re.findall(r"\bdanet-r\w+(?:-\w+)*", PAGE)) == {RECIPE.name}
+    for module in set(re.findall(r"python -m ([a-z.]+)", PAGE)):
+        assert importlib.util.find_spec(module) is not None, module
