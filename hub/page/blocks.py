@@ -14,7 +14,7 @@ from hub.page.style import CSS, MARK, SCRIPT
 
 TITLE = "What does it see, and what does a pixel attend to?"
 NOBODY = "nothing"
-UPLOAD = 20_000_000
+UPLOAD = 20 << 20
 """The bytes that a photograph may have."""
 
 VISITORS = 8
@@ -27,7 +27,7 @@ COLUMNS = 2
 """So many networks answer beside each other."""
 
 INTRODUCTION = f"""## {TITLE}
-Choose a network, drop a photograph (at most {UPLOAD // 1_000_000} MB and {LARGEST // 1_000_000} million pixels) or take
+Choose a network, drop a photograph (at most {UPLOAD >> 20} MB and {LARGEST // 1_000_000} million pixels) or take
 a scene, and click a pixel. Nothing leaves this machine, and nothing is kept."""
 
 HINT = '<p class="sentence">Click a pixel.</p>'
