@@ -195,3 +195,19 @@ def test_it_fits_a_phone(page: Any) -> None:
         assert box["x"] >= 0
         assert 250 < box["width"] <= 390
     assert page.locator("#picture1").bounding_box()["y"] > page.locator("#pixel0").bounding_box()["y"]
+
+
+def test_what_is_forgotten_and_what_cannot_be_loaded_is_said() -> None:
+    from gradio import EventData
+
+    from hub.page.answers import Shelf
+    from hub.page.blocks import COLUMNS, Events
+
+    events = Events(Shelf(("nowhere/at/all",)))
+    said, x, y, *pixels = events.point(EventData(None, {}), None)
+    assert "is forgotten after half an hour" in said
+    assert (x, y) == (-1, -1)
+    assert pixels == [""] * COLUMNS
+    _, said, *parts = events.begin("other", "nothing", 240)
+    assert "there is no network &#x27;other&#x27;" in said
+    assert len(parts) == 3 * COLUMNS
