@@ -121,6 +121,7 @@ def test_a_state_is_drawn_while_its_run_goes_on(folder: Path) -> None:
     for where in ("early", "early/state.pt"):
         network, name, protocol = figures.load(str(folder / where))
         assert (name, protocol) == ("ranet-demo, step 7", RECIPES[DEMO].protocol)
+        assert network.classes.names[0] == "road"
         assert not network.training
     final, _, _ = figures.load(str(folder))
     for one, other in zip(network.parameters(), final.parameters(), strict=True):
@@ -154,7 +155,7 @@ def test_the_command_writes_a_row_for_each_checkpoint(
         with Image.open(target) as opened:
             heights.append(opened.height)
             assert len(opened.convert("RGB").getcolors(2**24)) > 100
-    assert 1.8 * heights[0] < heights[1] < 2 * heights[0]  # the legend stands once
+    assert 1.3 * heights[0] < heights[1] < 1.6 * heights[0]  # the image and the legend stand once
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 python papers/ranet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY_OR_STATE --to figure5.png
 
-A row for each of `--weights`, which may be given several times: a run folder, an org/name of the Hub, or a state of a
-run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions over training can be
-drawn. Without a photo it takes an embedded scene, without weights the demo's run folder. Regions are found in the whole
-picture at once, brought to the size at which the network is tested and at most 769 pixels long.
+Below the image there is a row for each of `--weights`, which may be given several times: a run folder, an org/name of
+the Hub, or a state of a run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions
+over training can be drawn. Without a photo it takes an embedded scene, without weights the demo's run folder. Regions
+are found in the whole picture at once, brought to the size at which the network is tested and at most 769 pixels long.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,12 @@ from typing import Annotated
 import tyro
 from matplotlib.figure import Figure
 
+from core import datasets
 from core.errors import door
 from core.figures import cell, open_photo, sheet
 from core.images.pixels import as_tested
+from core.networks import repository
+from core.networks.network import About
 from core.recipe import Protocol, Recipe
 from core.training import checkpoint
 from core.training.folder import STATE
@@ -57,8 +60,11 @@ def load(where: str) -> tuple[RANet, str, Protocol]:
         recipe = from_json(Recipe[Architecture], content["recipe"])
         network = RANet(recipe.data.num_classes, recipe.architecture)
         network.load_state_dict(content["network"])
+        classes = datasets.find(recipe.data.name).classes
+        if classes is not None and len(classes) == recipe.data.num_classes:
+            network.about = About(classes, recipe.protocol)
         return network.eval(), f"{recipe.name}, step {content['step']}", recipe.protocol
-    if not path.is_dir() and (where.count("/") != 1 or where == f"runs/{DEMO}"):
+    if repository.local(where) is None and (where.count("/") != 1 or where == f"runs/{DEMO}"):
         raise ValueError(f"there are no weights in {where}; run train.py first, or pass --weights")
     network = RANet.from_pretrained(where)
     return network, where, network.about.protocol if network.about else Protocol()
@@ -78,11 +84,11 @@ def figure(options: Options) -> Figure:
         network, name, protocol = load(where)
         seen = as_tested(picture, protocol, options.side)
         found = find(network, seen)
-        regions = f"regions: {int(found.regions.number)}, representatives: {found.phi.position.shape[1]}"
-        panels = (found.region_map(regions), found.boundary_map())
+        counts = f"regions: {int(found.regions.number)}, representatives: {found.phi.position.shape[1]}"
+        panels = (found.region_map(f"{name}\n{counts}"), found.boundary_map())
         predictions.append(network.predict(seen, Protocol()))
-        rows.append([(name, seen), *(cell(panel, seen) for panel in panels), ("prediction", predictions[-1].overlay())])
-    return sheet(rows, predictions)
+        rows.append([*(cell(panel, seen) for panel in panels), ("prediction", predictions[-1].overlay())])
+    return sheet([[("image", picture)], *rows], predictions)
 
 
 def main() -> None:
