@@ -1,16 +1,25 @@
-"""What the figures of all papers begin with: a photo, weights that are there, and points of the photo."""
+"""What the figures of all papers share: a photo, weights that are there, points of the photo, and the arrangement."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image
 
 from core import datasets
+from core.images.painting import mark, paint, plot
+from core.images.panels import Attention, Curves, Panel, Point
+from core.images.pictures import percent, shares
 from core.images.reading import open_rgb
+from core.networks.network import Network, Prediction
 
-Point = tuple[int, int]
-"""A pixel of an image: x to the right, y down."""
+WIDTH = 3.2
+"""Of a picture in a figure, in inches."""
+
+Cell = tuple[str, Image.Image] | Curves
+"""A picture with its title, or a diagram."""
 
 
 def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
@@ -51,3 +60,72 @@ def parse_points(texts: Iterable[str], width: int, height: int) -> list[Point]:
             raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")
         points.append((int(match[1]), int(match[2])))
     return points
+
+
+def cell(panel: Panel | Curves, picture: Image.Image, point: Point | None = None) -> Cell:
+    """A panel as it stands in a figure: in plain colours, a diagram as it is."""
+    return panel if isinstance(panel, Curves) else (panel.title, paint(panel, picture, point))
+
+
+def overview(picture: Image.Image, prediction: Prediction, points: Sequence[Point] = ()) -> list[Cell]:
+    """The image with its numbered points, and the prediction."""
+    marked = picture.copy()
+    for number, point in enumerate(points, start=1):
+        mark(marked, point, number)
+    return [("image", marked), ("prediction", prediction.overlay())]
+
+
+def of_points(
+    attention: Attention, network: Network, picture: Image.Image, points: Sequence[Point]
+) -> list[list[Cell]]:
+    """A row for each point, with what it attends to.
+
+    Raises:
+        ValueError: if the network has no part that attends.
+    """
+    attend = attention(network, picture)
+    return [
+        [_named(f"#{number}: ", cell(panel, picture, point)) for panel in attend(point).panels]
+        for number, point in enumerate(points, start=1)
+    ]
+
+
+def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> Figure:
+    """Arrange rows of pictures and diagrams, and name the colours of all predictions below them.
+
+    Of a single prediction each class has its share beside it.
+    """
+    columns = max(map(len, rows))
+    heights = [max(one[1].height / one[1].width for row in rows for one in row if isinstance(one, tuple))] * len(rows)
+    entries = _legend(predictions)
+    lines = -(-len(entries) // (2 * columns))
+    height = sum(WIDTH * shape + 0.4 for shape in heights) + 0.25 * lines + 0.2
+    figure = Figure(figsize=(WIDTH * columns, height), layout="constrained")
+    for axes, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        for axis in axes[len(row) :]:
+            axis.set_axis_off()
+        for axis, one in zip(axes, row, strict=False):
+            if isinstance(one, Curves):
+                plot(axis, one)
+                continue
+            title, shown = one
+            axis.imshow(shown)
+            axis.set_title(title, fontsize=9)
+            axis.set_axis_off()
+    figure.legend(handles=entries, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=8)
+    return figure
+
+
+def _legend(predictions: Sequence[Prediction]) -> list[Patch]:
+    """A patch for each class that occurs."""
+    found = [entry for one in predictions for entry in shares(one.labels, one.classes)]
+    names = {name: colour for name, colour, _ in found}
+    share = {name: f", {percent(part)}" for name, _, part in found} if len(predictions) == 1 else {}
+    return [
+        Patch(facecolor=f"#{red:02x}{green:02x}{blue:02x}", edgecolor="black", label=name + share.get(name, ""))
+        for name, (red, green, blue) in names.items()
+    ]
+
+
+def _named(prefix: str, one: Cell) -> Cell:
+    return one if isinstance(one, Curves) else (prefix + one[0], one[1])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from core import cost
 from core.cost import Cost
+from core.images.panels import Attention
 from core.images.pixels import Normalisation
 from core.networks.complexity import Convention, Printed
 from core.networks.losses import Loss
@@ -48,6 +49,7 @@ class Paper:
         folder: below `papers`.
         network: the class that `config.json` names.
         loss: the objective, term by term.
+        attention: what a pixel of a picture attends to.
         recipes: a value for each row, by name, in the order of the paper.
         demo: the recipe that runs without arguments.
         ablations: tables that compare parts of a network, or are not the paper's; they stand in its README only.
@@ -63,6 +65,7 @@ class Paper:
     folder: str
     network: type[Network]
     loss: Loss
+    attention: Attention
     recipes: Mapping[str, Recipe[Any]]
     demo: str
     ablations: tuple[str, ...] = ()

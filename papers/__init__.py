@@ -5,6 +5,7 @@ Every folder keeps the same contracts:
 * `model.py`: a network maps an image `b 3 h w` to a NamedTuple whose `.scores` is `b k h w` at input size. Its
   `Architecture` is a frozen dataclass, so that it can stand in a recipe and in `config.json`.
 * `loss.py`: `loss(output, labels) -> dict[str, Tensor]` gives named terms, already weighted; their sum is minimised.
+* `attention.py`: what a pixel attends to, for the figures and the page.
 * `recipes.py`: one value for each row that the paper reports. It ends in `PAPER`, which says all that the Hub, the
   gates and the tests must know of the paper.
 * `train.py`, `evaluate.py`, `figures.py`: the commands.

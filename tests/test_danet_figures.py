@@ -10,10 +10,12 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.datasets import read
+from core.images.panels import Panel
 from core.images.pixels import to_tensor
 from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
 from papers.danet import figures
+from papers.danet.attention import attention, channel_maps
 from papers.danet.model import Architecture, DANet
 
 
@@ -40,10 +42,11 @@ def test_sub_attention_maps_are_rows_of_s(network: DANet, picture: Image.Image) 
         S = (C.T @ B).softmax(dim=1)
     h, w = A.shape[-2:]
     assert (h, w) == (12, 20)
-    (attended,) = figures.attention_of(network, picture, [(9, 88)])  # the second column of the last row
-    assert attended.shape == (h, w)
-    assert torch.allclose(attended.flatten(), S[11 * w + 1], atol=1e-6)
-    assert attended.sum() == pytest.approx(1.0, abs=1e-5)
+    (panel,) = attention(network, picture)((9, 88)).panels  # the second column of the last row
+    assert isinstance(panel, Panel)
+    assert panel.values.shape == (h, w)
+    assert torch.allclose(panel.values.flatten(), S[11 * w + 1], atol=1e-6)
+    assert panel.values.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_nothing_grows_with_the_square_of_the_positions(network: DANet) -> None:
@@ -58,13 +61,15 @@ def test_nothing_grows_with_the_square_of_the_positions(network: DANet) -> None:
             return result
 
     with Sizes():
-        figures.attention_of(network, large, [(10, 10), (500, 500)])
+        attend = attention(network, large)
+        attend((10, 10))
+        attend((500, 500))
     assert sizes
     assert max(sizes) < positions**2 / 4
 
 
 def test_channel_maps_are_the_output_of_the_module(network: DANet, picture: Image.Image) -> None:
-    assert figures.channel_maps(network, picture).shape == (24, 12, 20)
+    assert channel_maps(network, picture).shape == (24, 12, 20)
 
 
 def test_the_command_writes_a_picture(network: DANet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture) -> None:  # type: ignore[no-untyped-def]
@@ -74,7 +79,7 @@ def test_the_command_writes_a_picture(network: DANet, tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--channel", "2", "--to", str(tmp_path / "figure.png")])
     figures.main()
     with Image.open(tmp_path / "figure.png") as drawn:
-        assert drawn.width > drawn.height > 200
+        assert min(drawn.size) > 400
         assert len(drawn.convert("RGB").getcolors(2**24)) > 100
 
 
@@ -102,6 +107,6 @@ def test_what_is_not_there_is_said(words, said, network, tmp_path, monkeypatch, 
 def test_a_network_without_the_module_is_refused(picture: Image.Image) -> None:
     plain = DANet(3, Architecture(Backbone("resnet10_tiny"), "none", "none"))
     with pytest.raises(ValueError, match="no position attention"):
-        figures.attention_of(plain, picture, [(0, 0)])
+        attention(plain, picture)
     with pytest.raises(ValueError, match="no channel attention"):
-        figures.channel_maps(plain, picture)
+        channel_maps(plain, picture)

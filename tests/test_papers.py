@@ -37,7 +37,8 @@ def test_every_paper_is_held_to_its_contracts() -> None:
     for name, paper in zip(papers.NAMES, papers.every(), strict=True):
         assert paper.folder == name
         files = {path.name for path in (home / name).glob("*.*")}
-        assert {"README.md", "train.py", "evaluate.py", "figures.py", "loss.py", "recipes.py"} <= files
+        needed = {"README.md", "train.py", "evaluate.py", "figures.py", "attention.py", "loss.py", "recipes.py"}
+        assert needed <= files
         assert all(papers.paper_of(recipe) is paper for recipe in paper.recipes)
 
 

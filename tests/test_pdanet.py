@@ -25,6 +25,7 @@ from core.networks import backbones
 from core.networks.backbones import Backbone
 from core.recipe import Protocol
 from papers.pdanet import figures
+from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
 from papers.pdanet.model import (
     LEVELS,
@@ -569,7 +570,7 @@ def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
     network = PDANet.from_pretrained(weights_folder)
     picture = picture_of_a_scene()
     points = [(9, 88), (159, 0)]
-    attended = figures.attention_of(network, picture, points)
+    attended = [attention(network, picture)(point).panels for point in points]
     C4 = network.backbone(network.normalisation(to_tensor(picture))[None])[-1]
     assert C4.shape[-2:] == (12, 20)
     for place, level in enumerate(LEVELS):
@@ -577,8 +578,9 @@ def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
         A = position.reduce(functional.adaptive_avg_pool2d(C4, level))
         B, C = (part(A)[0].flatten(1) for part in (position.attend.to_b, position.attend.to_c))
         S = (C.T @ B).softmax(dim=1)
-        for maps, (row, column) in zip(attended, [(level * 88 // 96, 0), (0, level - 1)], strict=True):
-            torch.testing.assert_close(maps[place], S[row * level + column].reshape(level, level))
+        for panels, (row, column) in zip(attended, [(level * 88 // 96, 0), (0, level - 1)], strict=True):
+            torch.testing.assert_close(panels[place].values, S[row * level + column].reshape(level, level))
+            assert panels[place].frame == (row, column)
 
 
 def test_the_command_writes_a_picture(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -621,7 +623,7 @@ def test_what_cannot_be_drawn_is_said(
 
 def test_a_baseline_has_nothing_to_draw() -> None:
     with pytest.raises(ValueError, match="no pyramid dual attention"):
-        figures.attention_of(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene(), [(0, 0)])
+        attention(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene())
 
 
 # Stored answers

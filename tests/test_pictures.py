@@ -8,10 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from core import figures
 from core.images.classes import IGNORE, Classes
 from core.images.curves import curves
-from core.images.pictures import colourise, overlay
+from core.images.painting import CROSS, DOT, FRAME, diagram, numbered, paint
+from core.images.panels import Curves, Panel
+from core.images.pictures import colourise, overlay, shares
 from core.images.sheets import CELL, contact_sheet
+from core.networks.network import Prediction
 
 CLASSES = Classes(("road", "a rather long name", "sky"), ((128, 64, 128), (0, 200, 0), (70, 130, 180)))
 LABELS = np.array([[0, 1, 2], [IGNORE, 2, 0]])
@@ -42,6 +46,66 @@ def test_overlay_blends_image_and_colours() -> None:
         overlay(image, LABELS, CLASSES, opacity=1.5)
     with pytest.raises((ValueError, TypeError)):  # TypeError: from the shape checker of the tests, where it runs
         overlay(image[:1], LABELS, CLASSES)
+
+
+def test_shares_name_the_classes_that_occur_the_largest_first() -> None:
+    labels = np.array([[2, 2, 2, 0], [IGNORE, 2, 2, 0]])
+    assert shares(labels, CLASSES) == [("sky", (70, 130, 180), 5 / 8), ("road", (128, 64, 128), 2 / 8)]
+
+
+def test_panels_are_painted_where_their_values_are() -> None:
+    picture = Image.new("RGB", (40, 20), (200, 10, 10))
+    values = torch.tensor([[0.0, 1.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    drawn = np.asarray(paint(Panel("", values, "gray", low=0.0, smooth=False), picture)).astype(int)
+    assert (drawn[:10, 20:30] == 255).all()
+    assert (drawn[10:] == 0).all()
+    assert (abs(drawn[:10, 10:20] - 85) <= 1).all()
+    grey = np.asarray(picture.convert("L"))[0, 0]
+    half = np.asarray(paint(Panel("", values, "gray", smooth=False), picture, opacity=0.5)).astype(int)
+    assert (abs(half[10:] - grey / 2) <= 1).all()
+    flat = np.asarray(paint(Panel("", torch.ones(2, 2), "gray"), picture))
+    assert (flat == 0).all()
+
+
+def test_what_is_marked_on_a_panel_lies_where_it_should() -> None:
+    picture, values = Image.new("RGB", (240, 120)), torch.zeros(2, 4)
+    framed = np.asarray(paint(Panel("", values, "gray", frame=(1, 2)), picture))
+    assert [axis.min() for axis in (framed == FRAME).all(-1).nonzero()] == [60, 120]
+    assert [axis.max() for axis in (framed == FRAME).all(-1).nonzero()] == [119, 179]
+    dots = torch.tensor([[0.25, 0.5, 1.0], [0.75, 0.5, 0.0]])
+    dotted = np.asarray(paint(Panel("", values, "gray", dots=dots), picture)).astype(int)
+    assert tuple(dotted[60, 60]) == DOT
+    assert 0 < dotted[60, 180, 1] < DOT[1] / 5
+    crossed = np.asarray(paint(Panel("", values, "gray"), picture, point=(100, 40)))
+    assert tuple(crossed[40, 100]) == CROSS
+    assert not crossed[:, :90].any()
+
+
+def test_numbers_have_colours_of_their_own() -> None:
+    picture = Image.new("RGB", (30, 10))
+    drawn = np.asarray(paint(Panel("", torch.tensor([[0, 1, 2]]), "numbers"), picture))
+    assert [tuple(drawn[5, x]) for x in (5, 15, 25)] == [tuple(colour) for colour in numbered(3)]
+
+
+def test_a_diagram_shows_its_curves() -> None:
+    low, high = (diagram(Curves("weights", "channel", {"low": torch.full((9,), at)}), 300, 200) for at in (0.1, 0.9))
+    assert low.size == (300, 200)
+    lines = [(np.asarray(drawn)[:, 160] == (31, 119, 180)).all(-1).nonzero()[0] for drawn in (low, high)]
+    assert lines[0].mean() > 100 > lines[1].mean() > 0
+
+
+def test_a_sheet_names_every_colour_once_and_leaves_no_title_out() -> None:
+    pixels = np.zeros((2, 3, 3), dtype=np.uint8)
+    labels = torch.from_numpy(np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint8))
+    prediction = Prediction(labels, torch.zeros(3, 2, 3), Image.fromarray(pixels), CLASSES)
+    shown = Image.new("RGB", (60, 40))
+    curves = Curves("weights", "channel", {"low": torch.rand(4)})
+    drawn = figures.sheet([[("a", shown), ("b", shown), curves], [("c", shown)]], [prediction])
+    assert [axis.get_title() for axis in drawn.axes] == ["a", "b", "weights", "c", "", ""]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sky, 50 %", "road, 33 %", "a rather long name, 17 %"]
+    two = figures.sheet([[("a", shown)]], [prediction, prediction])
+    assert [text.get_text() for text in two.legends[0].get_texts()] == ["sky", "road", "a rather long name"]
 
 
 def test_contact_sheet_enlarges_by_integers_and_shows_every_image() -> None:

@@ -10,10 +10,11 @@ from PIL import Image
 from seeded import noise
 
 from core.datasets import read
+from core.images.panels import place
 from core.images.pixels import to_tensor
 from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
-from papers.sanet import figures
+from papers.sanet import attention, figures
 from papers.sanet.model import Architecture, SANet
 from papers.sanet.recipes import DEMO
 
@@ -34,8 +35,8 @@ def picture() -> Image.Image:
 @torch.no_grad()
 def test_channels_are_those_of_heads_1_and_4(weights: Path, picture: Image.Image) -> None:
     network = SANet.from_pretrained(weights)
-    found = figures.channels_of(network, picture)
-    assert list(found) == [1, 4]
+    found = attention.channels_of(network, picture)
+    assert list(found) == [4, 1]
     stages = network.backbone(network.normalisation(to_tensor(picture))[None])
     assert network.heads is not None
     for number, size in ((1, (10, 24, 40)), (4, (10, 12, 20))):
@@ -48,7 +49,7 @@ def test_channels_are_those_of_heads_1_and_4(weights: Path, picture: Image.Image
 
 def test_the_pixel_group_is_the_distance_in_the_attention_channel() -> None:
     maps = noise(4, 3, 5)
-    found = figures.distances(maps, 2, 4)
+    found = attention.distances(maps, 2, 4)
     for y in range(3):
         for x in range(5):
             expected = math.sqrt(sum((float(maps[k, y, x]) - float(maps[k, 2, 4])) ** 2 for k in range(4)))
@@ -60,31 +61,33 @@ def test_the_pixel_group_is_the_distance_in_the_attention_channel() -> None:
 def test_the_most_activated_map_is_the_largest_at_the_point() -> None:
     maps = noise(4, 3, 5)
     maps[2, 1, 3] = 9
-    assert figures.most_activated(maps, 1, 3) == 2
+    assert attention.most_activated(maps, 1, 3) == 2
     maps[0, 1, 3] = 10
-    assert figures.most_activated(maps, 1, 3) == 0
+    assert attention.most_activated(maps, 1, 3) == 0
 
 
 def test_a_pixel_falls_into_the_position_that_covers_it(picture: Image.Image) -> None:
     maps = noise(4, 12, 20)  # 8 pixels each
-    assert figures.place((0, 0), picture, maps) == (0, 0)
-    assert figures.place((9, 95), picture, maps) == (11, 1)
-    assert figures.place((159, 7), picture, maps) == (0, 19)
+    assert place((0, 0), picture, maps) == (0, 0)
+    assert place((9, 95), picture, maps) == (11, 1)
+    assert place((159, 7), picture, maps) == (0, 19)
 
 
-def test_every_point_and_head_has_its_line(weights: Path, picture: Image.Image) -> None:
+def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
+    weights: Path, picture: Image.Image, tmp_path: Path
+) -> None:
     network = SANet.from_pretrained(weights)
-    channels = figures.channels_of(network, picture)
-    drawn = figures.draw(picture, network.predict(picture), [(5, 6), (150, 90)], channels)
-    titles = [axis.get_title() for axis in drawn.axes]
-    assert len(titles) == 2 * 2 * 6
-    assert titles[::6] == ["point #1, head 1", "point #1, head 4", "point #2, head 1", "point #2, head 4"]
-    top = figures.most_activated(channels[4].output, *figures.place((150, 90), picture, channels[4].output))
-    assert titles[18:] == [titles[18], "pixel group (L2 distance)", *titles[20:22], f"output: class {top}", titles[23]]
-    first = figures.most_activated(channels[1].main, *figures.place((150, 90), picture, channels[1].main))
-    assert titles[14] == f"main: map {first + 1}"
-    assert titles[20].startswith("main: class ")
-    assert titles[21].startswith("attention: class ")
+    channels = attention.channels_of(network, picture)
+    picture.save(tmp_path / "photo.png")
+    options = figures.Options(tmp_path / "photo.png", str(weights), ("5,6", "150,90"))
+    titles = [title for axis in figures.figure(options).axes if (title := axis.get_title())]
+    assert titles[:2] == ["image", "prediction"]
+    assert len(titles) == 2 + 2 * 2 * 4
+    assert titles[2::4] == [f"#{point}: head {head}: pixel group" for point in (1, 2) for head in (4, 1)]
+    top = attention.most_activated(channels[4].output, *place((150, 90), picture, channels[4].output))
+    assert titles[13] == f"#2: head 4, output: class {top}"
+    first = attention.most_activated(channels[1].main, *place((150, 90), picture, channels[1].main))
+    assert titles[15] == f"#2: head 1, main: map {first + 1}"
 
 
 def test_the_command_writes_a_picture(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,4 +131,4 @@ def test_what_is_not_there_is_said(
 def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:
     plain = SANet(3, Architecture(Backbone("resnet10_tiny"), head="fcn"))
     with pytest.raises(ValueError, match="no SA heads"):
-        figures.channels_of(plain, picture)
+        attention.attention(plain, picture)

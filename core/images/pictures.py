@@ -8,7 +8,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from core.images.classes import IGNORE, Classes
+from core.images.classes import IGNORE, Classes, Colour
 
 Labels = Integer[Tensor, "h w"] | Integer[np.ndarray, "h w"]
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -40,6 +40,20 @@ def overlay(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be from 0 (the image only) to 1 (the colours only), got {opacity}")
     return Image.blend(Image.fromarray(image), Image.fromarray(colourise(labels, classes)), opacity)
+
+
+def shares(labels: Labels, classes: Classes) -> list[tuple[str, Colour, float]]:
+    """Name, colour and share of the pixels, from 0 to 1, of each class that occurs, the largest first."""
+    values = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+    counts = np.bincount(values.ravel(), minlength=len(classes))
+    entries = zip(classes.names, classes.palette, counts.tolist(), strict=False)  # beyond the classes: ignored pixels
+    found = [(name, colour, count / values.size) for name, colour, count in entries if count]
+    return sorted(found, key=lambda entry: -entry[2])
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 in whole percent; what occurs is never nothing."""
+    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
 
 
 def errors(image: Pixels, labels: Labels, prediction: Labels) -> Pixels:

@@ -11,7 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from core.errors import require
-from core.recipe import Edge
+from core.recipe import Edge, Protocol
+
+LOOKED_AT = 769
+"""The longest side in pixels of a picture whose attention is drawn: the work may grow with its fourth power."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,17 @@ def scaled_size(
     length = _nearest(scale * (base or own))
     size = _nearest(height * length / own), _nearest(width * length / own)
     return size if limit is None or max(size) <= limit else scaled_size(height, width, "long", limit, 1.0)
+
+
+def as_tested(picture: Image.Image, protocol: Protocol, side: int | None = None) -> Image.Image:
+    """Bring a picture to the size at which a network is tested, or to a longest side in pixels.
+
+    It is at most LOOKED_AT long: what a network attends to is found in the whole picture at once.
+    """
+    size = scaled_size(picture.height, picture.width, protocol.edge, protocol.base, 1.0, protocol.limit)
+    if side is not None or max(size) > LOOKED_AT:
+        size = scaled_size(picture.height, picture.width, "long", side or LOOKED_AT, 1.0)
+    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 def round_up(length: int, multiple: int) -> int:

@@ -12,6 +12,7 @@ from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
 from papers.danet import public
+from papers.danet.attention import attention
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, DANet
 
@@ -426,6 +427,7 @@ PAPER = Paper(
     folder="danet",
     network=DANet,
     loss=loss,
+    attention=attention,
     recipes=RECIPES,
     demo=DEMO,
     ablations=("Table 1", "configs/danet", "its README"),

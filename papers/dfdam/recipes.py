@@ -11,6 +11,7 @@ from core.networks.backbones import Backbone, BackboneName
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from papers.dfdam.attention import attention
 from papers.dfdam.complexity import SIZE, columns
 from papers.dfdam.loss import loss
 from papers.dfdam.model import DFDAM, Architecture
@@ -287,6 +288,7 @@ PAPER = Paper(
     folder="dfdam",
     network=DFDAM,
     loss=loss,
+    attention=attention,
     recipes=RECIPES,
     demo=DEMO,
     ablations=("Table 1", "Table 2"),

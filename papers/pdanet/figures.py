@@ -11,24 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
-from einops import rearrange
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from PIL import Image
-from torch import Tensor, nn
 
 from core import comparison
 from core.errors import door
-from core.figures import Point, open_photo, parse_points, refuse_missing_weights
-from core.images.pixels import to_tensor
-from core.networks.network import Prediction
-from papers.pdanet.model import LEVELS, DualAttention, PDANet, PositionAttention, PyramidDualAttention
+from core.figures import of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet
+from papers.pdanet.attention import attention
+from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO
-
-Maps = list[Float[Tensor, "_ _"]]
 
 
 @dataclass(frozen=True)
@@ -43,72 +34,6 @@ class Options:
     to: Path = Path("attention.png")
 
 
-def bin_of(point: Point, picture: Image.Image, level: int) -> tuple[int, int]:
-    """Return row and column of the bin that a point falls into."""
-    x, y = point
-    return y * level // picture.height, x * level // picture.width
-
-
-@torch.inference_mode()
-def attention_of(network: PDANet, picture: Image.Image, points: list[Point]) -> list[Maps]:
-    """Return for each point, level by level, how much every position matters to its bin; each map sums to 1.
-
-    Raises:
-        ValueError: if the network has no pyramid of dual attention.
-    """
-    if not isinstance(network.gather, PyramidDualAttention):
-        raise ValueError("these weights have no pyramid dual attention; take those of a PDANet with head='pdanet'")
-    pyramid = network.gather.pyramid
-    image = network.normalisation(to_tensor(picture)).to(next(network.parameters()).device)
-    found: list[Maps] = [[] for _ in points]
-    pooled = pyramid.pooled(network.backbone(rearrange(image, "c h w -> 1 c h w"))[-1])
-    for level, transform, features in zip(LEVELS, pyramid.transforms, pooled, strict=True):
-        branch = _dual_attention(transform).position
-        assert isinstance(branch.attend, PositionAttention)
-        bins = [bin_of(point, picture, level) for point in points]
-        positions = torch.tensor([row * level + column for row, column in bins], dtype=torch.int64)
-        rows = branch.attend.rows(branch.reduce(features), positions)[0].cpu()
-        for maps, row in zip(found, rows, strict=True):
-            maps.append(row)
-    return found
-
-
-def _dual_attention(level: nn.Module) -> DualAttention:
-    (module,) = [part for part in level.children() if isinstance(part, DualAttention)]
-    return module
-
-
-def draw(picture: Image.Image, prediction: Prediction, points: list[Point], attended: list[Maps]) -> Figure:
-    """Draw a row for each point: the image with it, a map for each level, and the prediction."""
-    columns = len(LEVELS) + 2
-    figure = Figure(
-        figsize=(3 * columns, (3 * picture.height / picture.width + 0.4) * len(points)), layout="constrained"
-    )
-    lines = figure.subplots(len(points), columns, squeeze=False)
-    extent = (0, picture.width, picture.height, 0)
-    for number, (axes, (x, y), maps) in enumerate(zip(lines, points, attended, strict=True), start=1):
-        for axis in axes:
-            axis.set_axis_off()
-        axes[0].imshow(picture, extent=extent)
-        axes[0].set_title(f"point #{number}")
-        axes[-1].imshow(prediction.overlay(), extent=extent)
-        axes[-1].set_title("prediction")
-        for level, axis, values in zip(LEVELS, axes[1:], maps, strict=False):
-            axis.imshow(values.numpy(), cmap="viridis", vmin=0, extent=extent, interpolation="nearest", aspect="auto")
-            axis.set_box_aspect(picture.height / picture.width)
-            row, column = bin_of((x, y), picture, level)
-            wide, tall = picture.width / level, picture.height / level
-            axis.add_patch(
-                Rectangle(
-                    (column * wide, row * tall), wide, tall, fill=False, edgecolor="red", linewidth=2, clip_on=False
-                )
-            )
-            axis.set_title(f"{level} x {level}, up to {float(values.max()):.2f}")
-        for axis in axes[:-1]:
-            axis.plot(x + 0.5, y + 0.5, "+", color="red", markersize=12, markeredgewidth=2.5)
-    return figure
-
-
 def figure(options: Options) -> Figure:
     """Draw what the options say.
 
@@ -121,7 +46,8 @@ def figure(options: Options) -> Figure:
     width, height = picture.size
     texts = options.point or (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}")
     points = parse_points(texts, width, height)
-    return draw(picture, network.predict(picture), points, attention_of(network, picture, points))
+    prediction = network.predict(picture)
+    return sheet([overview(picture, prediction, points), *of_points(attention, network, picture, points)], [prediction])
 
 
 def main() -> None:

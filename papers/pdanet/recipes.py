@@ -13,6 +13,7 @@ from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from papers.pdanet import public
+from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
 from papers.pdanet.model import Architecture, PDANet
 
@@ -190,6 +191,7 @@ PAPER = Paper(
     folder="pdanet",
     network=PDANet,
     loss=loss,
+    attention=attention,
     recipes=RECIPES,
     demo=DEMO,
     convention=Convention("products", (600, 600)),

@@ -2,43 +2,33 @@
 
 python papers/ranet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY_OR_STATE --to figure5.png
 
-A row for each of `--weights`, which may be given several times: a run folder, an org/name of the Hub, or a state of a
-run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions over training can be
-drawn. Without a photo it takes an embedded scene, without weights the demo's run folder. Regions are found in the whole
-picture at once, brought to the size at which the network is tested; its longest side is at most 769 pixels, for the
-work grows with the fourth power of the sides.
+Below the image there is a row for each of `--weights`, which may be given several times: a run folder, an org/name of
+the Hub, or a state of a run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions
+over training can be drawn. Without a photo it takes an embedded scene, without weights the demo's run folder. Regions
+are found in the whole picture at once, brought to the size at which the network is tested and at most 769 pixels long.
 """
 
-import colorsys
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
-import numpy as np
-import torch
 import tyro
-from einops import rearrange
-from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
-from PIL import Image
-from torch import Tensor
 
-from core import comparison
+from core import comparison, datasets
 from core.errors import door
-from core.figures import open_photo
-from core.images.pixels import scaled_size, to_tensor
-from core.networks.network import Prediction
+from core.figures import cell, open_photo, sheet
+from core.images.pixels import as_tested
+from core.networks import repository
+from core.networks.network import About
 from core.recipe import Protocol, Recipe
 from core.training import checkpoint
 from core.training.folder import STATE
 from core.values import from_json
-from papers.ranet.interaction import representatives
+from papers.ranet.attention import find
 from papers.ranet.model import Architecture, RANet
 from papers.ranet.recipes import DEMO
-
-LARGEST = 769
-DOT = "#39ff14"  # green, as in the paper
 
 
 @dataclass(frozen=True)
@@ -56,18 +46,6 @@ class Options:
     to: Path = Path("figure5.png")
 
 
-class Found(NamedTuple):
-    """What a network finds in a picture, at the size of its features (an eighth of the picture).
-
-    `region` numbers the regions in raster order, `boundary` is B, `rows` and `columns` are of the representatives.
-    """
-
-    region: Int64[Tensor, "h w"]
-    boundary: Float[Tensor, "h w"]
-    rows: Int64[Tensor, " r"]
-    columns: Int64[Tensor, " r"]
-
-
 def load(where: str) -> tuple[RANet, str, Protocol]:
     """Return the network of a run folder, a Hub repository or a state, what to call it, and how it is tested.
 
@@ -83,75 +61,14 @@ def load(where: str) -> tuple[RANet, str, Protocol]:
         recipe = from_json(Recipe[Architecture], content["recipe"])
         network = RANet(recipe.data.num_classes, recipe.architecture)
         network.load_state_dict(content["network"])
+        classes = datasets.find(recipe.data.name).classes
+        if classes is not None and len(classes) == recipe.data.num_classes:
+            network.about = About(classes, recipe.protocol)
         return network.eval(), f"{recipe.name}, step {content['step']}", recipe.protocol
-    if not path.is_dir() and (where.count("/") != 1 or where == f"runs/{DEMO}"):
+    if repository.local(where) is None and (where.count("/") != 1 or where == f"runs/{DEMO}"):
         raise ValueError(f"there are no weights in {where}; run train.py first, or pass --weights")
     network = RANet.from_pretrained(where)
     return network, where, network.about.protocol if network.about else Protocol()
-
-
-def resized(picture: Image.Image, protocol: Protocol, side: int | None) -> Image.Image:
-    """Bring a picture to the size at which a network is tested, or to a longest side."""
-    size = scaled_size(picture.height, picture.width, protocol.edge, protocol.base, 1.0, protocol.limit)
-    if side is not None or max(size) > LARGEST:
-        size = scaled_size(picture.height, picture.width, "long", side or LARGEST, 1.0)
-    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-
-
-@torch.inference_mode()
-def find(network: RANet, picture: Image.Image) -> Found:
-    """Return the regions of a picture, its boundary score map and its representatives.
-
-    Raises:
-        ValueError: if the network has no regions.
-    """
-    image = rearrange(network.normalisation(to_tensor(picture)), "c h w -> 1 c h w")
-    analysis = network.analyse(image.to(next(network.parameters()).device))
-    if analysis.regions is None or analysis.boundary is None:
-        raise ValueError('these weights have no regions; take those of a RANet with context="regions"')
-    phi = representatives(analysis.regions, network.architecture.representatives)
-    position = phi.position[phi.valid].cpu()
-    region = analysis.regions.index[0].cpu()
-    width = region.shape[1]
-    boundary = analysis.boundary.float().softmax(dim=1)[0, 1].cpu()
-    return Found(region, boundary, position // width, position % width)
-
-
-def colours(number: int) -> UInt8[np.ndarray, "number 3"]:
-    """Return a colour for each region; those of neighbouring numbers are far apart."""
-    golden = (5**0.5 - 1) / 2
-    drawn = [
-        colorsys.hsv_to_rgb(index * golden % 1, 0.9 - 0.25 * (index % 3), 1.0 - 0.2 * (index % 2))
-        for index in range(number)
-    ]
-    return np.round(255 * np.array(drawn)).astype(np.uint8)
-
-
-def draw(rows: list[tuple[str, Image.Image, Found, Prediction]]) -> Figure:
-    """Draw a row for each checkpoint: the picture with its representatives, the regions, B, and the prediction."""
-    shape = max(picture.height / picture.width for _, picture, _, _ in rows)
-    figure = Figure(figsize=(16, (4 * shape + 0.5) * len(rows)), layout="constrained")
-    lines = figure.subplots(len(rows), 4, squeeze=False)
-    for axes, (name, picture, found, prediction) in zip(lines, rows, strict=True):
-        number = int(found.region.max()) + 1
-        extent = (0, picture.width, picture.height, 0)
-        h, w = found.region.shape
-        x = (found.columns.numpy() + 0.5) * picture.width / w
-        y = (found.rows.numpy() + 0.5) * picture.height / h
-        regions = colours(number)[found.region.numpy()]
-        shown: tuple[tuple[str, Any, dict[str, Any]], ...] = (
-            (name, picture, {}),
-            (f"regions: {number}, representatives: {len(x)}", regions, {"interpolation": "nearest"}),
-            ("boundary score map", found.boundary.numpy(), {"cmap": "gray", "vmin": 0.0, "vmax": 1.0}),
-            ("prediction", prediction.overlay(), {}),
-        )
-        for axis, (title, values, how) in zip(axes, shown, strict=True):
-            axis.imshow(values, extent=extent, **how)
-            axis.set_title(title)
-            axis.set_axis_off()
-        for axis in axes[:2]:
-            axis.scatter(x, y, s=20, color=DOT, edgecolors="black", linewidths=0.5)
-    return figure
 
 
 def figure(options: Options) -> Figure:
@@ -163,12 +80,16 @@ def figure(options: Options) -> Figure:
     picture = open_photo(options.photo)
     if options.side is not None and options.side < 1:
         raise ValueError(f"--side must be at least 1 pixel, got {options.side}")
-    rows = []
+    rows, predictions = [], []
     for where in options.weights or (f"runs/{DEMO}",):
         network, name, protocol = load(where)
-        seen = resized(picture, protocol, options.side)
-        rows.append((name, seen, find(network, seen), network.predict(seen, Protocol())))
-    return draw(rows)
+        seen = as_tested(picture, protocol, options.side)
+        found = find(network, seen)
+        counts = f"regions: {int(found.regions.number)}, representatives: {found.phi.position.shape[1]}"
+        panels = (found.region_map(f"{name}\n{counts}"), found.boundary_map())
+        predictions.append(network.predict(seen, Protocol()))
+        rows.append([*(cell(panel, seen) for panel in panels), ("prediction", predictions[-1].overlay())])
+    return sheet([[("image", picture)], *rows], predictions)
 
 
 def main() -> None:

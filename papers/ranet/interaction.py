@@ -141,7 +141,7 @@ def interact(
     L = _exact(L)
     weighted = L * at(regions.J[:, None], phi)
     if scope == "region":
-        weigh = {"sum": _other_regions, "mean": _mean_of_other_regions, "joint": _all_other_regions}[others]
+        weigh = WEIGH_OTHERS[others]
         return weighted + _attend(L, weighted, weighted, phi.region, phi.region, weigh)  # Eq. (7)
     return L + _attend(L, weighted, L, _all(phi), _all(phi))
 
@@ -262,6 +262,14 @@ def _all_other_regions(S: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     """Return one softmax of energies S (b q k) over all keys of other regions; 0 if there are none."""
     allowed = (queries[:, :, None] != keys[:, None]) & (keys[:, None] >= 0) & (queries[:, :, None] >= 0)
     return S.masked_fill(~allowed, torch.finfo(S.dtype).min).softmax(dim=2) * allowed
+
+
+WEIGH_OTHERS: dict[Others, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "sum": _other_regions,
+    "mean": _mean_of_other_regions,
+    "joint": _all_other_regions,
+}
+"""What Eq. (7) does with energies (b q k) of the regions of queries (b q) and keys (b k), for each way."""
 
 
 def _attend(

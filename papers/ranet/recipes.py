@@ -11,6 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from papers.ranet.attention import attention
 from papers.ranet.complexity import columns
 from papers.ranet.loss import loss
 from papers.ranet.model import Architecture, CoarseSegmentation, RANet
@@ -352,6 +353,7 @@ PAPER = Paper(
     folder="ranet",
     network=RANet,
     loss=loss,
+    attention=attention,
     recipes=RECIPES,
     demo=DEMO,
     ablations=("Section 5.1", "Table 1", "Table 2"),

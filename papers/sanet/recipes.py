@@ -13,6 +13,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from papers.sanet.attention import attention
 from papers.sanet.complexity import SIZE, columns
 from papers.sanet.loss import loss
 from papers.sanet.model import Architecture, SANet
@@ -386,6 +387,7 @@ PAPER = Paper(
     folder="sanet",
     network=SANet,
     loss=loss,
+    attention=attention,
     recipes=RECIPES,
     demo=DEMO,
     ablations=("Table 3",),
