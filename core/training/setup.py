@@ -19,7 +19,8 @@ from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
 from core.recipe import AnyArchitecture, Recipe, Run
 from core.training.class_weights import median_frequency
-from core.training.folder import Lock, place
+from core.training.folder import place
+from core.training.lock import Lock
 from core.training.state import circumstances, resumable
 from core.values import differences, to_json
 
