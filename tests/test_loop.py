@@ -644,23 +644,6 @@ def test_batchnorm_stays_where_it_cannot_be_synchronised() -> None:
     without.print.assert_not_called()
 
 
-def test_tensorboard_follows_the_run(tmp_path: Path) -> None:
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(begin(tmp_path, recipe(length=3), trackers=("tensorboard",), validate_every=1, log_every=1))
-    folder = tmp_path / NAME
-    files = list(folder.rglob("events.out.tfevents.*"))
-    found: dict[str, dict[int, float]] = {}
-    for path in files:
-        reader = events.EventAccumulator(str(path))
-        reader.Reload()
-        for tag in reader.Tags()["scalars"]:
-            found.setdefault(tag, {}).update({event.step: event.value for event in reader.Scalars(tag)})
-    lines = [line for line in tiny.metrics(folder) if "loss" in line]
-    assert found["loss"] == pytest.approx({line["step"]: line["loss"] for line in lines})
-    assert found["labels"] == pytest.approx({line["step"]: line["terms"]["labels"] for line in lines})
-    assert set(found) >= {"learning_rate", "size"}
-
-
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of a run with no options."""
