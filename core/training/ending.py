@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import files, machine
+from core.datasets.transforms import TestSamples
 from core.images import curves, matrix
 from core.networks import repository
 from core.networks.network import Network
