@@ -29,6 +29,7 @@ import tiny
 import torch
 from tiny import NAME, differing
 
+from core import provenance
 from core.training.loop import train
 
 OPERATIONS = ("replace", "rename", "unlink", "rmdir", "mkdir", "fsync", "open")
@@ -79,10 +80,9 @@ def child(to: Path, rank: int, processes: int, port: int, dying: int) -> None:
     code = 1
     try:
         torch.set_num_threads(1)
-        training_of = tiny.begin
         if dying and not rank:
             die_before(dying)
-        train(training_of(to, tiny.recipe(ema=0.5), **RUN))
+        train(tiny.begin(to, tiny.recipe(ema=0.5), **RUN))
         code = 0
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -155,6 +155,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, default=Path("runs/kills"))
     options = parser.parse_args()
+    commit = provenance.commit()
+    provenance.commit = lambda: commit  # the same for all, though somebody commits meanwhile
     to, processes, draw = options.to, options.processes, random.Random(options.seed)
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)

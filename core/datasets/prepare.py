@@ -254,5 +254,10 @@ def _make(image: Path, labels: Decoding, made: Path) -> Result:
         with written_aside(target) as aside:
             Image.fromarray(values.astype(np.uint8, casting="safe")).save(aside, format="PNG")
     except Exception as error:  # each library has its own for a damaged file; the others must go on
-        return labels.stem, False, f"{labels.source} ({labels.stem}): {error or type(error).__name__}"
+        said = str(error) or type(error).__name__
+        return (
+            labels.stem,
+            False,
+            said if said.startswith(str(labels.source)) else f"{labels.source} ({labels.stem}): {said}",
+        )
     return labels.stem, True, ""

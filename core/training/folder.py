@@ -42,7 +42,8 @@ def refuse_foreign(folder: Path) -> None:
     Raises:
         ValueError: if there is anything else.
     """
-    visible = [path.name for path in folder.iterdir() if path.name != LOCK and path.suffix != ".part"]
+    files = folder.iterdir() if folder.is_dir() else ()  # another machine may see another disk
+    visible = [path.name for path in files if path.name != LOCK and path.suffix != ".part"]
     begun = METRICS in visible and SCORE not in visible
     if visible and not begun and visible != [COMMAND]:
         raise ValueError(
