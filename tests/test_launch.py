@@ -79,6 +79,18 @@ def test_a_short_training_and_its_test(tmp_path: Path) -> None:
     assert "modules" not in again
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [[], ["-m", "accelerate.commands.launch", "--quiet", "--config_file"]])
+def test_a_refused_command_says_one_sentence(launcher: list[str], tmp_path: Path) -> None:
+    """By `python`, and by `accelerate launch` with the configuration in the root: no warnings and no traceback."""
+    words = [*launcher, *([str(PAPERS.parent / "accelerate.yaml")] if launcher else [])]
+    done = python(*words, str(PAPERS / "danet" / "train.py"), "danet-dmo", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: there is no recipe 'danet-dmo': did you mean danet-demo")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Give a command line to a command, in an empty folder; return what it says as it refuses it."""

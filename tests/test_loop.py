@@ -30,9 +30,10 @@ from core import files, machine
 from core.datasets import Pairs
 from core.datasets.sets.scenes import CLASSES as SCENES
 from core.datasets.transforms import Order, TestSamples
-from core.recipe import Augmentation, Protocol, Recipe
+from core.recipe import Augmentation, Data, Protocol, Recipe
 from core.testing.evaluation import evaluate
-from core.training import checkpoint
+from core.training import checkpoint, setup
+from core.training.lock import Lock
 from core.training.loop import train
 from papers.danet.loss import loss as danet_loss
 from papers.danet.model import DANet
@@ -420,6 +421,45 @@ def test_a_split_without_labels_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "absent").exists()
 
 
+def test_another_number_of_classes_than_the_rows_is_refused(tmp_path: Path) -> None:
+    what = dataclasses.replace(recipe(), data=Data("scenes", num_classes=9, test="test"))
+    refused(tmp_path / "absent", "'scenes' has 10 classes here, but 'tiny' is for 9", what)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "mapping", "sentence"),
+    [
+        ("train", {255: 255}, r"train/000000-labels.png holds the value 0, 1, .*; allowed are 255"),
+        ("train", dict.fromkeys(range(256), 3), "train: the labels hold the class 3 besides 255"),
+        ("val", dict.fromkeys(range(256), 255), "val: the labels hold no class at all besides 255"),
+        ("test", dict.fromkeys(range(256), 255), "test: the labels hold no class at all besides 255"),
+    ],
+)
+def test_labels_that_nothing_can_be_learnt_from_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, mapping: dict[int, int], sentence: str
+) -> None:
+    def changed(name: str) -> Pairs:
+        return dataclasses.replace(usual(name), mapping=mapping) if name == split else usual(name)
+
+    usual = tiny.pairs
+    monkeypatch.setattr(tiny, "pairs", changed)
+    refused(tmp_path / "absent", sentence)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("here", ["another step", "another disk"])
+def test_a_folder_that_is_not_shared_by_all_machines_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str
+) -> None:
+    """As one machine of several meets it: the main process holds the lock elsewhere, or its state is further on."""
+    if here == "another step":
+        monkeypatch.setattr(setup, "broadcast_object_list", lambda _: [6])
+    else:
+        monkeypatch.setattr(Lock, "take", lambda _: None)
+    refused(tmp_path / "absent", r"process 0 sees another .*tiny than the main process.*all machines share")
+
+
 def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """accelerate leaves out what it cannot import and says nothing."""
     monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TENSORBOARD])
@@ -642,23 +682,6 @@ def test_batchnorm_stays_where_it_cannot_be_synchronised() -> None:
     assert machine.synchronise_batchnorm(convolution, without) is convolution
     alone.print.assert_not_called()
     without.print.assert_not_called()
-
-
-def test_tensorboard_follows_the_run(tmp_path: Path) -> None:
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(begin(tmp_path, recipe(length=3), trackers=("tensorboard",), validate_every=1, log_every=1))
-    folder = tmp_path / NAME
-    files = list(folder.rglob("events.out.tfevents.*"))
-    found: dict[str, dict[int, float]] = {}
-    for path in files:
-        reader = events.EventAccumulator(str(path))
-        reader.Reload()
-        for tag in reader.Tags()["scalars"]:
-            found.setdefault(tag, {}).update({event.step: event.value for event in reader.Scalars(tag)})
-    lines = [line for line in tiny.metrics(folder) if "loss" in line]
-    assert found["loss"] == pytest.approx({line["step"]: line["loss"] for line in lines})
-    assert found["labels"] == pytest.approx({line["step"]: line["terms"]["labels"] for line in lines})
-    assert set(found) >= {"learning_rate", "size"}
 
 
 @pytest.fixture(scope="module")

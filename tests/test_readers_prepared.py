@@ -522,6 +522,28 @@ def test_real_full_ade20k(samples: Path, tmp_path: Path) -> None:
     assert (ours == reduced).mean() > 0.99
 
 
+@pytest.mark.parametrize("kind", ["grey", "JPEG", "damaged", "turned"])
+def test_labels_written_as_colours_are_read_by_the_rules_of_all_labels(kind: str, tmp_path: Path) -> None:
+    labels = write_full_ade20k(tmp_path)
+    file = next(tmp_path.rglob("ADE_val_00000001_seg.png"))
+    with Image.open(file) as opened:
+        picture = opened.copy()
+    if kind == "turned":  # stored turned, as the EXIF orientation says: seen upright
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+        assert np.array_equal(ade20k_full.decode(file), labels)
+        return
+    if kind == "damaged":
+        file.write_bytes(file.read_bytes()[:45])
+    else:
+        (picture.convert("L") if kind == "grey" else picture).save(file, format="JPEG" if kind == "JPEG" else "PNG")
+    words = {"grey": "has the colour mode L", "JPEG": "is a JPEG, whose compression changes", "damaged": "is damaged"}
+    (problem,) = prepare(plan("ade20k", tmp_path), tmp_path / "to", processes=0, quiet=True)
+    assert problem.startswith(f"{file} {words[kind]}")
+    assert problem.count(str(file)) == 1
+
+
 def test_every_class_of_the_challenge_is_one_of_the_full_ade20k_but_for_doors() -> None:
     assert len(set(ade20k_full.IDS)) == 150
     assert (ade20k_full.TABLE > 0).sum() == 151

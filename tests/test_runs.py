@@ -28,8 +28,9 @@ from core.recipe import Optimisation, Run
 from core.testing.metrics import Score
 from core.training import checkpoint, validation
 from core.training.class_weights import median_frequency
-from core.training.folder import Lock, place
+from core.training.folder import place
 from core.training.learner import parameter_groups
+from core.training.lock import Lock
 from core.training.loop import train
 from core.training.setup import test_size as size_note
 

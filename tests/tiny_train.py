@@ -1,10 +1,13 @@
 """Train as the jobs say that stand as JSON in the first argument; run by the tests, also by `torchrun`.
 
 A job has `to`, and may have `noisy`, `optimisation`, `run`, `backend` for `torch.compile`, and one of `kill_at`, a call
-of the loss, and `kill_in_save`, a save in the middle of whose writing the process is killed. `pause` is the length of a
-step in seconds.
+of the loss, `stop_at`, one that raises, so that the next job follows, and `kill_in_save`, a save in the middle of whose
+writing the process is killed. `pause` is the length of a step in seconds. With `lost`, the seconds for which others are
+waited for, rank 1 alone is killed by `kill_at`, or at `freeze_at` no longer answers.
 """
 
+import contextlib
+import datetime
 import functools
 import io
 import json
@@ -18,12 +21,18 @@ from typing import Any
 import tiny
 import torch
 
+from core import machine
 from core.training.loop import train
 
 
 def die(_: object = None) -> None:
-    """SIGKILL, which no process can catch."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """SIGKILL, which no process can catch, by its number, which `windows.py` can't take away."""
+    os.kill(os.getpid(), 9)
+
+
+def freeze(_: object = None) -> None:
+    """Stay, but do nothing more."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def die_in_save(number: int) -> None:
@@ -58,6 +67,12 @@ def main() -> None:
     torch.distributed.destroy_process_group = lambda *_: None  # processes that met once stay together for all jobs
     for job in json.loads(sys.argv[1]):
         objective = tiny.After(job["kill_at"], die) if "kill_at" in job else tiny.loss
+        if "lost" in job:
+            machine.LOST = datetime.timedelta(seconds=job["lost"])
+            at, event = (job["kill_at"], die) if "kill_at" in job else (job["freeze_at"], freeze)
+            objective = tiny.After(at, event) if os.environ["RANK"] == "1" else tiny.loss
+        if "stop_at" in job:
+            objective = tiny.After(job["stop_at"], tiny.kill)
         if job.get("pause"):
             objective = functools.partial(slowly, job["pause"])
         if "kill_in_save" in job:
@@ -65,7 +80,9 @@ def main() -> None:
         if "backend" in job:
             torch.compile = functools.partial(torch.compile, backend=job["backend"])
         what = tiny.recipe(job.get("noisy", True), **job.get("optimisation", {}))
-        train(tiny.begin(Path(job["to"]), what, objective, **job.get("run", {})))
+        run = {name: Path(value) if name == "cache" else value for name, value in job.get("run", {}).items()}
+        with contextlib.suppress(tiny.Killed):
+            train(tiny.begin(Path(job["to"]), what, objective, **run))
     if torch.distributed.is_initialized():
         leave()
 

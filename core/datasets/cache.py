@@ -147,7 +147,12 @@ def _write(path: Path, pixels: np.ndarray, name: str) -> None:
             file.write(_checksum(content.getbuffer(), name))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        try:
+            os.replace(aside, path)
+        except PermissionError:
+            if not (path.is_file() and _is_sound(path, name)):
+                raise
+            aside.unlink()  # on Windows, what another process has mapped can't be replaced; it is the same
 
 
 def _checksum(content: memoryview, name: str) -> bytes:

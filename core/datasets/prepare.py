@@ -153,7 +153,7 @@ def prepare(plan: Plan, to: Path | None = None, processes: int | None = None, qu
     sources = _states(place, tasks)
     known = before["sources"] if before is not None and before["version"] == VERSION else {}
     for _, labels in tasks:
-        source = os.path.relpath(labels.source, place)
+        source = _from(place, labels.source)
         if known.get(source) != sources[source]:
             _target(made, labels).unlink(missing_ok=True)
     _write_manifest(place, plan.name, {}, sources, finished=False)
@@ -185,7 +185,7 @@ def _paths(place: Path, pairs: Sequence[tuple[Path, Path | Decoding]], left_out:
     """The pairs of a split as the manifest holds them: relative, so that data and labels can move together."""
     kept = [pair for pair in pairs if not (isinstance(pair[1], Decoding) and pair[1].stem in left_out)]
     return [
-        [os.path.relpath(part if isinstance(part, Path) else _target(place / "labels", part), place) for part in pair]
+        [_from(place, part if isinstance(part, Path) else _target(place / "labels", part)) for part in pair]
         for pair in kept
     ]
 
@@ -212,10 +212,13 @@ def _states(place: Path, tasks: Sequence[tuple[Path, Decoding]]) -> dict[str, li
     """
     files = {labels.source for _, labels in tasks}
     states = {file: file.stat() if file.is_file() else None for file in files}
-    return {
-        os.path.relpath(file, place): [state.st_size, state.st_mtime_ns] if state else []
-        for file, state in states.items()
-    }
+    return {_from(place, file): [state.st_size, state.st_mtime_ns] if state else [] for file, state in states.items()}
+
+
+def _from(place: Path, file: Path) -> str:
+    """The way from a folder to a file, with slashes on every system; whole if they lie on two drives of Windows."""
+    drives = {os.path.splitdrive(os.path.abspath(path))[0] for path in (place, file)}
+    return (Path(os.path.relpath(file, place)) if len(drives) == 1 else file.absolute()).as_posix()
 
 
 Result = tuple[str, bool, str]
@@ -251,5 +254,10 @@ def _make(image: Path, labels: Decoding, made: Path) -> Result:
         with written_aside(target) as aside:
             Image.fromarray(values.astype(np.uint8, casting="safe")).save(aside, format="PNG")
     except Exception as error:  # each library has its own for a damaged file; the others must go on
-        return labels.stem, False, f"{labels.source} ({labels.stem}): {error or type(error).__name__}"
+        said = str(error) or type(error).__name__
+        return (
+            labels.stem,
+            False,
+            said if said.startswith(str(labels.source)) else f"{labels.source} ({labels.stem}): {said}",
+        )
     return labels.stem, True, ""

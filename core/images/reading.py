@@ -124,16 +124,7 @@ def read_labels(source: Source) -> Integer[np.ndarray, "h w"]:
     Raises:
         ValueError: if the file can't be read, is damaged, is not lossless, or does not hold a whole number per pixel.
     """
-    with _opened(source) as picture:
-        kind, mode = picture.format, picture.mode
-        if kind in ("JPEG", "MPO", "JPEG2000"):
-            raise ValueError(
-                f"{source} is a {kind}, whose compression changes class indices; labels need a lossless format: "
-                "export them from their source again, as PNG"
-            )
-        if getattr(picture, "n_frames", 1) > 1:
-            raise ValueError(f"{source} has {picture.n_frames} frames; labels are a single one: save it as PNG")  # type: ignore[attr-defined]
-        values = np.asarray(_turned(source, picture))
+    values, mode = _as_stored(source)
     if values.ndim != 2:
         equal = (values == values[..., :1]).all() if mode == "RGB" else False
         how = "all three are equal: save one of them" if equal else "convert colours to indices first"
@@ -149,6 +140,34 @@ def read_labels(source: Source) -> Integer[np.ndarray, "h w"]:
             )
         values = values.astype(np.int64)
     return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def read_coded_labels(source: Source) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode labels that a data set writes as colours of 8 bits: upright, the colours as they are stored.
+
+    Raises:
+        ValueError: if the file can't be read, is damaged, is not lossless, or has not three channels.
+    """
+    values, mode = _as_stored(source)
+    if mode != "RGB":
+        raise ValueError(
+            f"{source} has the colour mode {mode}, where labels are written as RGB of 8 bits; fetch it again"
+        )
+    return values
+
+
+def _as_stored(source: Source) -> tuple[np.ndarray, str]:
+    """The values of a file of labels, upright, and its mode; refuses what may have changed them."""
+    with _opened(source) as picture:
+        kind, mode = picture.format, picture.mode
+        if kind in ("JPEG", "MPO", "JPEG2000"):
+            raise ValueError(
+                f"{source} is a {kind}, whose compression changes class indices; labels need a lossless format: "
+                "export them from their source again, as PNG"
+            )
+        if getattr(picture, "n_frames", 1) > 1:
+            raise ValueError(f"{source} has {picture.n_frames} frames; labels are a single one: save it as PNG")  # type: ignore[attr-defined]
+        return np.asarray(_turned(source, picture)), mode
 
 
 def orientation(picture: Image.Image) -> int:

@@ -85,7 +85,7 @@ def count(
     # Without its DistributedDataParallel, a network does not wait for processes that have fewer images.
     bare = accelerator.unwrap_model(network)
     hidden = None if accelerator.is_main_process else True  # None: hidden where there is no terminal
-    with _evaluating(bare), tqdm(total=number, desc=title, unit=" images", disable=hidden) as bar:
+    with evaluating(bare), tqdm(total=number, desc=title, unit=" images", disable=hidden) as bar:
         answers = _predictions(bare, protocol, accelerator, zip(mine, loader, strict=True))
         for index, labels, prediction in _one_behind(answers):
             if keep is not None:
@@ -133,7 +133,7 @@ def _one_behind(answers: Iterator[Answer]) -> Iterator[tuple[int, Tensor, Tensor
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode for a while; modules that were frozen before are frozen after."""
     modes = {module: module.training for module in network.modules()}
     network.eval()

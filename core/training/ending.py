@@ -8,15 +8,15 @@ from typing import Any
 
 from core import files, machine
 from core.datasets.transforms import TestSamples
-from core.images import curves, matrix, pictures, sheets
+from core.images import curves, matrix
 from core.networks import repository
-from core.networks.inference import infer
 from core.networks.network import Network
 from core.testing.contributions import Contributions, contributions
 from core.testing.metrics import Score
 from core.testing.report import record
 from core.training import validation
 from core.training.folder import BEST, METRICS, SCORE
+from core.training.gallery import gallery
 from core.training.log import Log
 from core.training.setup import Training
 from core.training.state import Progress
@@ -57,7 +57,7 @@ def finish(training: Training[Any], network: Network, progress: Progress, log: L
             files.write_json(place / SCORE, measured)
         curves.curves(log.metrics.lines, folder / "curves.png")
         matrix.confusion_matrix(score.confusion, score.classes, folder / "confusion.png")
-        _draw_predictions(training, tested)
+        gallery(tested, training.test, recipe.protocol, accelerator).save(folder / "predictions.png")
 
     machine.on_main(accelerator, leave)
     accelerator.print(score.table())
@@ -97,20 +97,3 @@ def _last_words(training: Training[Any], checkpoint: Path, tested: str) -> str:
         f"To test it again: python {evaluate} --weights {checkpoint}\n"
         f"To train on from it: the training command with --starts-from {checkpoint} and another --name"
     )
-
-
-def _draw_predictions(training: Training[Any], network: Network) -> None:
-    """Image, labels, prediction and errors of four test images, side by side."""
-    pairs = training.test
-    samples = TestSamples(pairs, network.normalisation)
-    network.eval()
-    rows = []
-    for index in range(0, len(pairs), max(1, len(pairs) // 4))[:4]:
-        image, labels = samples[index]
-        with training.accelerator.autocast():
-            prediction = infer(network, image.to(training.accelerator.device), training.recipe.protocol).argmax(0).cpu()
-        colours = [pictures.colourise(part, pairs.classes) for part in (labels, prediction)]
-        shown = samples.picture(index)
-        rows.append([shown, *colours, pictures.errors(shown, labels, prediction)])
-    sheet = sheets.contact_sheet(rows, ["image", "labels", "prediction", "errors (red)"], pairs.classes)
-    sheet.save(training.folder / "predictions.png")

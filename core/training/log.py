@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import tqdm
+from PIL import Image
 from torch import Tensor, nn
 
 from core.datasets.transforms import Batch
 from core.testing.metrics import Score
 from core.training import checkpoint
-from core.training.folder import METRICS, STATE
+from core.training.folder import METRICS, SCORE, STATE
 from core.training.setup import Training
 from core.values import flat, to_json
 
@@ -29,13 +31,14 @@ class Log:
         self.begun, self.since, self.since_step, self.waited = time.perf_counter(), time.perf_counter(), first, 0.0
         self.bar: Any = None
         self.words: dict[str, str] = {}
-        if training.run.trackers:
+        over = state is not None and (first == training.steps or state["ended"])
+        if training.run.trackers and not (over and (training.folder / SCORE).is_file()):
             config = {**flat(to_json(training.recipe), "recipe"), **flat(to_json(training.run), "run")}
             plain = {
                 name: value if isinstance(value, int | float | str) else str(value) for name, value in config.items()
             }
-            again: dict[str, Any] = {"tensorboard": {"purge_step": first}} if first else {}
-            accelerator.init_trackers(training.recipe.name, config=plain, init_kwargs=again)
+            forget = {"tensorboard": {"purge_step": first + 1}}  # what a killed run has said of the steps from here on
+            accelerator.init_trackers(training.recipe.name, config=plain, init_kwargs=forget)
 
     @property
     def seconds(self) -> float:
@@ -95,6 +98,18 @@ class Log:
         }
         self.accelerator.log({**{f"{kind}/{name}": value for name, value in values.items()}, **classes}, step=done)
         self.since, self.since_step = time.perf_counter(), done
+
+    def picture(self, done: int, name: str, image: Image.Image) -> None:
+        """Show a picture in the trackers."""
+        for tracker in self.accelerator.trackers:
+            if tracker.name == "tensorboard":
+                tracker.log_images({name: np.asarray(image)[None]}, step=done, dataformats="NHWC")
+            elif tracker.name == "wandb":
+                tracker.log_images({name: [image]}, step=done)
+            else:
+                import trackio  # which accelerate has no pictures for
+
+                tracker.log({name: trackio.Image(image)}, step=done)
 
     def pending(self) -> dict[str, Any]:
         """What a state keeps of the steps since the last line."""

@@ -19,6 +19,7 @@ from core.recipe import AnyArchitecture
 from core.testing.metrics import Score
 from core.training import folder, signals, state, validation
 from core.training.ending import finish
+from core.training.gallery import gallery
 from core.training.learner import Learner
 from core.training.log import Log
 from core.training.setup import Training
@@ -143,6 +144,8 @@ def _validate(training: Training[Any], learner: Learner, progress: Progress, log
     how = validation.protocol(training)
     score = validation.test(training, learner.tested, how, training.validation, "validation")
     better = validation.judge(training, progress, score)
+    if training.run.trackers:
+        machine.on_main(training.accelerator, partial(_show, training, learner, progress, log))
     log.score(progress.step, "validation", score)
     mean = 100 * score.mean_iou
     log.show({"val_mIoU": f"{mean:.2f}"})
@@ -153,6 +156,12 @@ def _validate(training: Training[Any], learner: Learner, progress: Progress, log
     if best and better:
         machine.on_main(training.accelerator, partial(validation.keep_best, training.folder, learner.tested))
     return (best and better) or progress.ended
+
+
+def _show(training: Training[Any], learner: Learner, progress: Progress, log: Log) -> None:
+    how = validation.protocol(training)
+    picture = gallery(learner.tested, training.validation, how, training.accelerator)
+    log.picture(progress.step, "validation/predictions", picture)
 
 
 def _save(training: Training[Any], learner: Learner, progress: Progress, log: Log) -> None:

@@ -19,7 +19,8 @@ from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
 from core.recipe import AnyArchitecture, Recipe, Run, WeightsSource
 from core.training.class_weights import median_frequency
-from core.training.folder import Lock, place
+from core.training.folder import place
+from core.training.lock import LOCK, Lock
 from core.training.state import circumstances, resumable
 from core.values import differences, to_json
 
@@ -92,7 +93,7 @@ def set_up(
     try:
         machine.on_main(accelerator, lock.take)
         state = None if run.restart else resumable(folder, decides, around, run.resume_anyway)
-        _refuse_other_folders(accelerator, state)
+        _refuse_other_folders(accelerator, folder, state)
         network, changed = _network(recipe, run, published, build, accelerator, state)
         _refuse_unusable(recipe, splits, accelerator)
         if recipe.optimisation.class_weights == "median":
@@ -186,18 +187,18 @@ def _refuse_unusable(recipe: Recipe[Any], splits: Sequence[Pairs], accelerator: 
         datasets.refuse_too_few_classes(split, seen, least=2 if split == data.train else 1)
 
 
-def _refuse_other_folders(accelerator: Accelerator, state: dict[str, Any] | None) -> None:
+def _refuse_other_folders(accelerator: Accelerator, folder: Path, state: dict[str, Any] | None) -> None:
     """Refuse machines that don't see the same run folder.
 
     Raises:
-        ValueError: if this process found another state than the main one.
+        ValueError: if this process found another state than the main one, or not the lock that it has taken.
     """
-    step = state["step"] if state is not None else None
+    step = state["step"] if state is not None else 0
     (main,) = broadcast_object_list([step])
-    if main != step:
+    if main != step or not (folder / LOCK).is_file():
         raise ValueError(
-            f"process {accelerator.process_index} sees the run at step {step}, the main process at {main}; --to must "
-            "lie on a file system that all machines share"
+            f"process {accelerator.process_index} sees another {folder} than the main process (at step {step}, not "
+            f"{main}); --to must lie on a file system that all machines share"
         )
 
 

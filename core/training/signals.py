@@ -1,6 +1,5 @@
 """Stopping when asked: a signal ends a run after its step, with a state from which the same command goes on."""
 
-import os
 import signal
 import time
 from types import FrameType
@@ -9,22 +8,28 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from core import machine
+
+ASKED = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"))
+"""What asks a run to stop, of what this system has: Ctrl-C, a batch system, a closed terminal; Windows' Ctrl-Break."""
+
 AT_ONCE = 2.0
 """Seconds in which a repeated signal counts as one: a terminal and a launcher may both pass the same key on."""
 
 
 class Signals:
-    """Notes SIGINT, SIGTERM and SIGHUP while it is entered; a second one, later than `AT_ONCE`, ends the process.
+    """Notes the signals in `ASKED` while it is entered; a second one, later than `AT_ONCE`, ends the process.
 
     The processes of a run agree through a group of their own on the CPU, so no GPU is waited for. It also notices a
-    process that is gone: the others then end with an error, where NCCL alone would wait for its time-out.
+    process that is gone: the others then end with an error after this step, where NCCL alone would wait for its
+    time-out. One that no longer answers, though its connection stands, is waited for as long as `core.machine.LOST`.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.received, self.since, self.saving = 0, 0.0, True
         self.usual: dict[int, Any] = {}
-        self.group: Any = torch.distributed.new_group(backend="gloo") if accelerator.num_processes > 1 else None
+        several = accelerator.num_processes > 1
+        self.group: Any = torch.distributed.new_group(backend="gloo", timeout=machine.LOST) if several else None
 
     def __enter__(self) -> "Signals":
         self.usual = {number: signal.signal(number, self._note) for number in ASKED}
@@ -56,7 +61,7 @@ class Signals:
             raise SystemExit(128 + number)
         elif now - self.since > AT_ONCE:
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
 
 def ignore(worker: int) -> None:

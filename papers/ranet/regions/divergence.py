@@ -11,7 +11,7 @@ pulled.
 import torch
 from torch import Tensor
 
-from papers.ranet.regions.tiles import Tile
+from papers.ranet.regions.tiles import Tile, wide
 
 SMALLEST_PROBABILITY = 1e-12  # below, the logarithm's slope is cut off: it is infinite at 0
 SUMMED_AT_ONCE = 16  # classes; sums of sums round less than one long sum
@@ -33,10 +33,10 @@ class JensenShannon:
         C = C if semantic else torch.ones_like(C[:, :1])
         self.kept = (C >= SMALLEST_PROBABILITY) & semantic
         self.C = C.clamp(min=SMALLEST_PROBABILITY)
-        wide = self.C.double()
-        self.own = (wide * (1 + wide.log2())).sum(dim=1).div(2).to(C.dtype)
-        self.total = torch.zeros_like(self.own, dtype=torch.float64)  # sum_j dE_ij
-        self.shared = torch.zeros_like(self.C, dtype=torch.float64)  # sum_j dE_ij log2 S_ijn
+        exact = self.C.to(wide(C))
+        self.own = (exact * (1 + exact.log2())).sum(dim=1).div(2).to(C.dtype)
+        self.total = torch.zeros_like(self.own, dtype=wide(C))  # sum_j dE_ij
+        self.shared = torch.zeros_like(self.C, dtype=wide(C))  # sum_j dE_ij log2 S_ijn
 
     def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Return E of each pair, twice: one tensor."""
@@ -96,7 +96,7 @@ class TopClass:
         first = torch.arange(C.shape[0], device=C.device)[:, None, None] * C.shape[1]
         self.plane = (first + self.top[:, 0]) * pixels  # where in C the probabilities of a pixel's top class begin
         self.dC = torch.zeros_like(self.C)
-        self.dp = torch.zeros_like(self.p, dtype=torch.float64)
+        self.dp = torch.zeros_like(self.p, dtype=wide(C))
 
     def tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Return E_ij and E_ji of each pair."""

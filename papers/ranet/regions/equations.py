@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from papers.ranet.regions.pairs import halves
-from papers.ranet.regions.tiles import Tile, box
+from papers.ranet.regions.tiles import Tile, box, wide
 
 
 def first_matches(
@@ -67,7 +67,7 @@ def _lower(first: Tensor, numbers: Tensor, tile: Tile, grouped: Tensor) -> None:
 
 def region_means(B: Tensor, C: Tensor, index: Tensor, reading: str, boundary: bool, semantic: bool) -> Tensor:
     """Return the mean of F_ij over the pixels j of the region of i."""
-    total = torch.ones_like(B, dtype=torch.float64)  # F_ii = 1
+    total = torch.ones_like(B, dtype=wide(B))  # F_ii = 1
     for half in halves(B, C, (reading, boundary, semantic)):
         regions, totals = half.turn(index.int()), half.turn(total)
         for lines, tiles in half.lengths():

@@ -38,15 +38,18 @@ class Lines:
     def maxima_and_places(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Return D and where in the enlarged maps, flattened, it was found: at the first of equal samples.
 
-        A sample's bits, as float64, are made to end in the number of its row, so that one maximum finds both. The bits
-        that this takes from a float32 are zeros; a float64 loses as many as the height has, less than 1e-13 of itself
-        below 512 rows, and samples that agree in the others count as equal.
+        A sample's bits, as an integer, are made to end in the number of its row, so that one maximum finds both, for no
+        sample is negative. Beside a float32 there is room for it; a float64 loses as many bits as the height has, less
+        than 1e-13 of itself below 512 rows, and samples that agree in the others count as equal.
         """
         if self.length == 1:
             return self.maxima(tile), torch.zeros((), dtype=torch.int64, device=self.fine.device)
         keys = self._largest(self._keys, tile)
         row = self.mask - (keys & self.mask)
-        D = keys.bitwise_and_(~self.mask).view(torch.float64).to(self.fine.dtype)
+        if self.fine.dtype == torch.float64:
+            D = keys.bitwise_and_(~self.mask).view(torch.float64)
+        else:
+            D = keys.bitwise_right_shift_(self.mask.bit_length()).int().view(torch.float32)
         start, end, y = (torch.arange(s.start, s.stop, device=row.device) for s in (tile.starts, tile.ends, tile.rows))
         column = (end - start[:, None])[..., None] * (row - y) + self.length * start[:, None, None]
         image = torch.arange(len(self.fine), device=row.device)[:, None, None, None] * self.fine[0].numel()
@@ -74,9 +77,13 @@ class Lines:
 
     @functools.cached_property
     def _keys(self) -> Tensor:
-        """The enlarged maps' bits as float64, the last replaced by mask - row, so that earlier rows are larger."""
+        """The enlarged maps' bits, ending in mask - row, so that earlier rows are larger."""
         row = torch.arange(self.height, device=self.fine.device)
-        return self.fine.double().view(torch.int64).bitwise_and_(~self.mask).bitwise_or_(self.mask - row)
+        if self.fine.dtype == torch.float64:
+            bits = self.fine.view(torch.int64).bitwise_and(~self.mask)
+        else:
+            bits = self.fine.view(torch.int32).long().bitwise_left_shift_(self.mask.bit_length())
+        return bits.bitwise_or_(self.mask - row)
 
     def _largest(self, fine: Tensor, tile: Tile) -> Tensor:
         """Return the maximum over t of the samples of enlarged maps (images, fine x, y), as (images, x, x', y)."""

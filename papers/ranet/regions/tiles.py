@@ -83,6 +83,11 @@ def entries(x: Tensor) -> int:
     return CPU_ENTRIES if x.device.type == "cpu" else DEVICE_ENTRIES
 
 
+def wide(x: Tensor) -> torch.dtype:
+    """Return the dtype of sums over all pixels where x is: float64, or float32 on Apple's GPUs, which lack it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
 def tiles(images: int, width: int, height: int, length: int, size: int) -> Iterator[Tile]:
     """Cut the pairs of a length on maps (images, width, height) into tiles of about `size` entries."""
     rows = height - length
