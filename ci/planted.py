@@ -171,7 +171,7 @@ RANET = (
     _recipe("ranet", "the crop of Cityscapes elsewhere", "augmentation=replace(_CITYSCAPES.augmentation, crop=520)", "augmentation=_CITYSCAPES.augmentation"),
     _recipe("ranet", "no coarse annotations", 'replace(CITYSCAPES, train="train+coarse")', 'replace(CITYSCAPES, train="train")'),
     _model("ranet", "K ignored", "        architecture.representatives, architecture.intra,", "        8, architecture.intra,"),
-    _model("ranet", "no maps ignored", "boundary=architecture.boundary_map, semantic=architecture.semantic_map", "boundary=True, semantic=True"),
+    _model("ranet", "no maps ignored", "semantic=architecture.semantic_map,", "semantic=True,"),
     _model("ranet", "O alone is fused", "torch.cat([A, context.to(A.dtype)], dim=1)", "torch.cat([context.to(A.dtype), context.to(A.dtype)], dim=1)"),
     _model("ranet", "the regions get no gradient", "else self.gather(A, regions)  # O", "else self.gather(A, regions._replace(J=regions.J.detach()))  # O", GRADIENTS),
     _model("ranet", "the boundary is judged where it is made", "enlarged(self.classify_boundary(features))", "enlarged(self.classify_boundary(A))", GRADIENTS),

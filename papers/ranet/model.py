@@ -62,6 +62,8 @@ class Architecture:
     """What B and C are made from: A by one layer each, or res4 by the trunk of the authors' code."""
     other_regions: Others = "sum"
     """What Eq. (7) does with them: sum as printed, mean, or joint, the one softmax of the authors' code."""
+    region_kernel: Literal[1, 3] = 1
+    """Of W^g: 1, a number, or 3, a 3x3 kernel over each region attention map, in plain PyTorch alone."""
     align_corners: bool = True
     """How scores are enlarged (released: True)."""
 
@@ -162,7 +164,10 @@ class RANet(Network):
         self.construct: RegionConstruction | None = None
         if with_regions:
             self.construct = RegionConstruction(
-                architecture.reading, boundary=architecture.boundary_map, semantic=architecture.semantic_map
+                architecture.reading,
+                boundary=architecture.boundary_map,
+                semantic=architecture.semantic_map,
+                kernel=architecture.region_kernel,
             )
             if self.construct.bias is not None:
                 self.construct.bias.requires_grad_(False)  # it follows the weight
@@ -246,17 +251,24 @@ def construct_within_bounds(
 
     so that F^g and J are in [0, 1], and a pixel always belongs with itself. It starts at w = 1, the identity. Unlike
     the text, which leaves W^g free: J multiplies all features, and what lowers it is learned within 20 steps, until no
-    F^g exceeds the threshold and each pixel is a region of its own. With reading "released" there is no W^g.
+    F^g exceeds the threshold and each pixel is a region of its own. With reading "released" there is no W^g. Of a 3x3
+    kernel, no weight is below 0 and w is their sum.
     """
     weight, bias = construct.weight, construct.bias
     if weight is None or bias is None:
         return construct(B, C)
     if construct.training:
         with torch.no_grad():  # a step may have left the bounds: the nearest point within them, where it can learn on
-            weight.clamp_(0.0, 1.0)
-            bias.copy_(1 - weight)
-    w = weight if construct.training else weight.clamp(0.0, 1.0)  # whose gradient is 0 at the bounds
-    return functional_call(construct, {"weight": w, "bias": 1 - w}, (B, C))
+            weight.copy_(_bounded(weight))
+            bias.copy_(1 - weight.sum())
+    w = weight if construct.training else _bounded(weight)  # whose gradient is 0 at the bounds
+    return functional_call(construct, {"weight": w, "bias": 1 - w.sum()}, (B, C))
+
+
+def _bounded(weight: Tensor) -> Tensor:
+    """Return the weights without what is below 0, divided by their sum if that is above 1."""
+    weight = weight.clamp(min=0.0)
+    return weight / weight.sum().clamp(min=1.0)
 
 
 def refuse_impossible(architecture: Architecture) -> None:
@@ -273,6 +285,10 @@ def refuse_impossible(architecture: Architecture) -> None:
     require(
         not released or (architecture.intra and architecture.inter),
         'intra=False and inter=False are for reading="paper": the released code has layers between all three steps',
+    )
+    require(
+        not (released and architecture.region_kernel == 3),
+        'region_kernel=3 is for reading="paper": the released code does not apply W^g',
     )
     require(
         architecture.backbone.name != "hrnet_w48" or not (released or architecture.score_maps == "res4"),

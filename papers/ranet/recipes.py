@@ -244,6 +244,7 @@ _LIKE_FOR_LIKE = (
         "RANet, score maps from res4 trained through J alone, one softmax",
         replace(RES4_JOINT, supervised="none"),
     ),
+    _camvid("-kernel3", "RANet, W^g of 3x3", Architecture(R18, region_kernel=3)),
     _camvid("-released", "RANet as the released code computes it", Architecture(R18, reading="released")),
 )
 """Ours: what RANet's regions are worth on CamVid, and by which reading; README.md has the numbers."""

@@ -8,11 +8,13 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.errors import refuse_unknown, require
-from papers.ranet.regions import operators
+from papers.ranet.regions import neighbourhood, operators
 
 Reading = Literal["paper", "released"]
+Kernel = Literal[1, 3]
 
 
 class Regions(NamedTuple):
@@ -45,6 +47,8 @@ class RegionConstruction(nn.Module):
             float32, so closer to the threshold rounding decides.
         boundary: without it, D is 0.
         semantic: without it, E is 0.
+        kernel: of W^g: 1, a number as in the authors' code, or 3, a 3x3 kernel over each map of region attention F_i,
+            from the identity; see `neighbourhood.py`. The text has "the convolutional kernel" and no size.
 
     Raises:
         ValueError: if the reading is unknown.
@@ -56,12 +60,19 @@ class RegionConstruction(nn.Module):
         threshold: float = 0.8,
         boundary: bool = True,
         semantic: bool = True,
+        kernel: Kernel = 1,
     ) -> None:
         super().__init__()
         refuse_unknown("the reading of RegionConstruction", reading, Reading)
+        refuse_unknown("the kernel of RegionConstruction", kernel, Kernel)
+        require(
+            kernel == 1 or reading == "paper", 'a kernel of 3 is of the reading "paper": the released one has no W^g'
+        )
         self.reading, self.threshold, self.boundary, self.semantic = reading, threshold, boundary, semantic
         learned = reading == "paper"
-        self.weight = nn.Parameter(torch.ones(())) if learned else None
+        self.kernel = kernel
+        identity = torch.ones(()) if kernel == 1 else functional.pad(torch.ones(1, 1), (1, 1, 1, 1))
+        self.weight = nn.Parameter(identity) if learned else None
         self.bias = nn.Parameter(torch.zeros(())) if learned else None
 
     def forward(self, B: Float[Tensor, "b h w"], C: Float[Tensor, "b k h w"]) -> Regions:
@@ -83,7 +94,15 @@ class RegionConstruction(nn.Module):
         )
         dtype = torch.float64 if torch.float64 in (B.dtype, C.dtype) else torch.float32
         B, C = B.to(dtype), C.to(dtype)
-        w, b = (B.new_ones(()), B.new_zeros(())) if self.weight is None else (self.weight, self.bias)
+        w, b = B.new_ones(()), B.new_zeros(())
+        if self.weight is not None and self.bias is not None:
+            w, b = self.weight, self.bias
+        if self.kernel == 3:
+            form = (self.reading, self.boundary, self.semantic)
+            with torch.no_grad():
+                index, number = number_regions(neighbourhood.first_matches(B, C, w, b, self.threshold, form))
+            means = neighbourhood.NeighbourMeans.apply(B, C, index, form)
+            return Regions(index, (w.to(dtype).view(9, 1, 1, 1) * means).sum(dim=0) + b.to(dtype), number)  # Eq. (5)
         follow = operators.first_matches(B, C, w, b, self.threshold, self.reading, self.boundary, self.semantic)
         index, number = number_regions(follow)
         F = operators.region_means(B, C, index, self.reading, self.boundary, self.semantic)
