@@ -171,7 +171,7 @@ class Features(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return [C1, C2, C3, C4]."""
         if self.recompute and self.training:
-            return recompute.maps(self.body, image)
+            return recompute.recomputed(self.body, image)
         if self.multiple == 1:
             return self.body(image)
         height, width = image.shape[-2:]

@@ -25,17 +25,17 @@ def attention_maps(B: Tensor, C: Tensor, form: Form) -> Tensor:
     """Return F of one image (1 h w, 1 k h w) as n images of h x w."""
     pixels = B[0].numel()
     number = torch.arange(pixels, device=B.device).view(1, *B.shape[1:])
-    F = torch.eye(pixels, dtype=B.dtype, device=B.device)
+    F = torch.eye(pixels + 1, dtype=B.dtype, device=B.device)  # the last row and column take what is no pair
     for half in halves(B, C, form):
         numbers = half.turn(number)
         for lines, tiles in half.lengths():
             for tile in tiles:
                 D, (E, reverse) = lines.maxima(tile), half.divergence.tile(tile)  # Eq. (1), Eq. (2)
                 pair = half.pairs(tile).expand_as(D)
-                start, end = (part.expand_as(D)[pair] for part in (tile.start(numbers), tile.end(numbers)))
-                F[start, end] = ((1 - D) * (1 - E))[pair]  # Eq. (3)
-                F[end, start] = ((1 - D) * (1 - reverse))[pair]
-    return F.view(pixels, *B.shape[1:])
+                start, end = (torch.where(pair, x, pixels) for x in (tile.start(numbers), tile.end(numbers)))
+                F[start, end] = (1 - D) * (1 - E)  # Eq. (3)
+                F[end, start] = (1 - D) * (1 - reverse)
+    return F[:pixels, :pixels].reshape(pixels, *B.shape[1:])
 
 
 def first_matches(B: Tensor, C: Tensor, W: Tensor, b: Tensor, threshold: float, form: Form) -> Tensor:
