@@ -197,7 +197,7 @@ def _first_page(paper: Paper, measured: set[str]) -> dict[str, Recipe[Any]]:
         for row in recipe.reported
         if row.metric == "mIoU" and row.table not in paper.ablations and SERVER not in caveats(recipe)
     ]
-    best = {max(known)[1]} if known else set()
+    best = {max(known, key=lambda pair: pair[0])[1]} if known else set()  # the first of equal ones
     return {name: recipe for name, recipe in paper.recipes.items() if name in best | measured}
 
 

@@ -65,12 +65,37 @@ def test_what_is_drawn_is_what_the_network_finds(folder: Path) -> None:
         torch.testing.assert_close(scores.sort().values, J[mine].sort().values[-int(chosen.sum()) :])
 
 
+@torch.no_grad()
+def test_a_category_has_its_regions_and_their_representatives_alone(folder: Path) -> None:
+    network, _, _ = figures.load(str(folder))
+    picture = picture_of_a_scene()
+    found = find(network, picture)
+    analysis = network.analyse(network.normalisation(to_tensor(picture))[None])
+    top, index = analysis.semantic[0].argmax(dim=0), found.regions.index[0]
+    category = int(top.flatten().bincount().argmax())
+    shown = found.region_map("", category).values
+    some = False
+    for number in range(int(found.regions.number)):
+        mine = index == number
+        own = int(top[mine].bincount(minlength=10).argmax()) == category
+        some |= own
+        assert bool((shown[mine] == (number if own else -1)).all())
+    assert some
+    dots = found.region_map("", category).dots
+    assert 0 < len(dots) < found.phi.position.shape[1]
+    assert bool((shown[(dots[:, 1] * 9).long(), (dots[:, 0] * 13).long()] >= 0).all())
+    torch.testing.assert_close(found.representative_map().values, analysis.regions.J[0])
+    assert figures._number(network, "class 3") == 3
+    with pytest.raises(ValueError, match="no category of these weights 'sea', only class 0"):
+        figures._number(network, "sea")
+
+
 @pytest.mark.parametrize("others", ["sum", "mean", "joint"])
 @torch.no_grad()
 def test_the_weights_of_a_pixel_are_those_of_the_three_equations(folder: Path, others: Others) -> None:
     network, _, _ = figures.load(str(folder))
     found = find(network, picture_of_a_scene())
-    A, regions, _, phi = found
+    A, regions, _, phi, _ = found
     interaction = RegionInteraction(others=others)
     O = interaction(A, regions)  # noqa: E741
     L = collect(A, regions, phi)

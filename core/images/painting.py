@@ -90,14 +90,14 @@ def numbered(number: int) -> UInt8[np.ndarray, "number 3"]:
         colorsys.hsv_to_rgb(index * golden % 1, 0.9 - 0.25 * (index % 3), 1.0 - 0.2 * (index % 2))
         for index in range(number)
     ]
-    return np.round(255 * np.array(drawn)).astype(np.uint8)
+    return np.round(255 * np.array(drawn)).astype(np.uint8).reshape(-1, 3)
 
 
 def _coloured(panel: Panel, size: tuple[int, int]) -> Image.Image:
     """The map in its colours, at a width and height in pixels."""
     values = panel.values.cpu()
     if panel.colours == "numbers":
-        colours = numbered(int(values.max()) + 1)[values.long().numpy()]
+        colours = np.vstack([numbered(int(values.max()) + 1), np.zeros((1, 3), np.uint8)])[values.long().numpy()]
         return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
     low = float(values.min()) if panel.low is None else panel.low
     high = float(values.max()) if panel.high is None else panel.high

@@ -12,7 +12,7 @@ Point = tuple[int, int]
 """A pixel of an image: x to the right, y down."""
 
 Colours = Literal["viridis", "gray", "jet", "jet_r", "numbers"]
-"""From low to high values; "numbers" gives each whole number a colour of its own."""
+"""From low to high values; "numbers" gives each whole number a colour of its own, and -1 black."""
 
 
 @dataclass(frozen=True)

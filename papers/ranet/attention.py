@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from PIL import Image
 from torch import Tensor
 
@@ -28,18 +28,36 @@ from papers.ranet.regions.construction import Regions
 class Found(NamedTuple):
     """What a network finds in a picture, at the size of its features (an eighth of the picture).
 
-    `A` and `regions` are of a batch of this one picture, `boundary` is B, `phi` are the representatives.
+    `A` and `regions` are of a batch of this one picture, `boundary` is B, `phi` are the representatives, `category` is
+    the most probable one of C.
     """
 
     A: Float[Tensor, "1 c h w"]
     regions: Regions
     boundary: Float[Tensor, "h w"]
     phi: Representatives
+    category: Int64[Tensor, "h w"]
 
-    def region_map(self, title: str) -> Panel:
-        """The regions in colours, numbered in raster order, with all representatives."""
+    def region_map(self, title: str, category: int | None = None) -> Panel:
+        """The regions in colours, numbered in raster order, with all representatives; perhaps those of a category."""
         dots = self.dots(torch.ones(self.phi.position.shape[1]))
-        return Panel(title, self.regions.index[0], "numbers", dots=dots)
+        index = self.regions.index[0]
+        if category is None:
+            return Panel(title, index, "numbers", dots=dots)
+        mine = self.of(category)
+        return Panel(title, torch.where(mine[index], index, -1), "numbers", dots=dots[mine[self.phi.region[0]]])
+
+    def of(self, category: int) -> Bool[Tensor, " q"]:
+        """Which regions are of a category: that of most of their pixels."""
+        index, most = self.regions.index[0].flatten(), int(self.category.max()) + 1
+        number = int(self.regions.number)
+        counts = (index * most + self.category.flatten()).bincount(minlength=number * most).view(number, most)
+        return counts.argmax(dim=1) == category
+
+    def representative_map(self) -> Panel:
+        """J, from 0 in black to 1 in white, with the representatives: the lower right of Figure 3."""
+        dots = self.dots(torch.ones(self.phi.position.shape[1]))
+        return Panel("representative score map J", self.regions.J[0], "gray", low=0.0, high=1.0, dots=dots)
 
     def boundary_map(self) -> Panel:
         """B, from 0 in black to 1 in white."""
@@ -78,7 +96,9 @@ def find(network: RANet, picture: Image.Image) -> Found:
         raise ValueError('these weights have no regions; take those of a RANet with context="regions"')
     regions = Regions(*(part.cpu() for part in analysis.regions))
     phi = representatives(regions, network.architecture.representatives)
-    return Found(analysis.A.cpu(), regions, analysis.boundary.float().softmax(dim=1)[0, 1].cpu(), phi)
+    boundary = analysis.boundary.float().softmax(dim=1)[0, 1].cpu()
+    assert analysis.semantic is not None  # it is there where the boundary is
+    return Found(analysis.A.cpu(), regions, boundary, phi, analysis.semantic[0].argmax(dim=0).cpu())
 
 
 @torch.inference_mode()
@@ -87,7 +107,7 @@ def exchange(interaction: RegionInteraction, found: Found, row: int, column: int
 
     Those of Eq. (6) and (7) are averages over the representatives of its region, by their weights in Eq. (8).
     """
-    A, regions, _, phi = found
+    A, regions, _, phi, _ = found
     L = collect(A, regions, phi)
     G = interact(L, regions, phi, others=interaction.others)
     J = at(regions.J[:, None], phi)

@@ -4,8 +4,9 @@ python papers/ranet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY_OR_STATE --t
 
 Below the image there is a row for each of `--weights`, which may be given several times: a run folder, an org/name of
 the Hub, or a state of a run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions
-over training can be drawn. Without a photo it takes an embedded scene, without weights the demo's run folder. Regions
-are found in the whole picture at once, brought to the size at which the network is tested and at most 769 pixels long.
+over training can be drawn. A row has the regions, perhaps of one `--category` as in the paper, B, J and the prediction.
+Without a photo it takes an embedded scene, without weights the demo's run folder. Regions are found in the whole
+picture at once, brought to the size at which the network is tested and at most 769 pixels long.
 """
 
 import sys
@@ -17,7 +18,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison, datasets
-from core.errors import door
+from core.errors import door, require, unknown
 from core.figures import cell, open_photo, sheet
 from core.images.pixels import as_tested
 from core.networks import repository
@@ -43,6 +44,9 @@ class Options:
         tyro.conf.arg(help="run folder, org/name of a Hub repository, or a state.pt; one row each"),
     ] = ()
     side: Annotated[int | None, tyro.conf.arg(help="longest side in pixels; None: as the network is tested")] = None
+    category: Annotated[
+        str | None, tyro.conf.arg(help="draw its regions alone, as Figure 5 does; None: all regions")
+    ] = None
     to: Path = Path("figure5.png")
 
 
@@ -85,11 +89,23 @@ def figure(options: Options) -> Figure:
         network, name, protocol = load(where)
         seen = as_tested(picture, protocol, options.side)
         found = find(network, seen)
-        counts = f"regions: {int(found.regions.number)}, representatives: {found.phi.position.shape[1]}"
-        panels = (found.region_map(f"{name}\n{counts}"), found.boundary_map())
+        number = _number(network, options.category)
+        shown = int(found.regions.number) if number is None else int(found.of(number).sum())
+        words = f"regions: {shown}" + (f" of {options.category}" if options.category else "")
+        regions = found.region_map(f"{name}\n{words}", number)
+        panels = (regions, found.boundary_map(), found.representative_map())
         predictions.append(network.predict(seen, Protocol()))
         rows.append([*(cell(panel, seen) for panel in panels), ("prediction", predictions[-1].overlay())])
     return sheet([[("image", picture)], *rows], predictions)
+
+
+def _number(network: RANet, category: str | None) -> int | None:
+    """The number of a category by its name."""
+    if category is None:
+        return None
+    names = network.classes.names
+    require(category in names, unknown("category of these weights", category, names))
+    return names.index(category)
 
 
 def main() -> None:
