@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
+from jaxtyping import UInt8
+from torch import Tensor
 
 from core.errors import require
 from core.networks.network import Network
@@ -43,13 +44,11 @@ def check(networks: Mapping[Path, Network]) -> None:
     Raises:
         ValueError: if a folder can't be opened there, or something differs.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise)
+    pictures = [_noise(len(network.normalisation.mean)) for network in networks.values()]
     with tempfile.TemporaryDirectory() as place:
-        picture.save(Path(place, "picture.png"))
-        output = Path(place, "answers.safetensors")
-        script = str(Path(__file__).with_name("stranger.py"))
-        words = [sys.executable, "-I", script, str(Path(place, "picture.png")), str(output), *map(str, networks)]
+        named = {str(number): picture for number, picture in enumerate(pictures)}
+        safetensors.torch.save_file(named, Path(place, "pictures.safetensors"))
+        words = [sys.executable, "-I", str(Path(__file__).with_name("stranger.py")), place, *map(str, networks)]
         environment = {**os.environ, "HF_MODULES_CACHE": place, "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(words, env=environment, capture_output=True, text=True)
         require(
@@ -57,12 +56,12 @@ def check(networks: Mapping[Path, Network]) -> None:
             f"{', '.join(map(str, networks))}: transformers can't open what would be published "
             f"({(done.stderr.strip().splitlines() or ['no message'])[-1]})",
         )
-        answers = safetensors.torch.load_file(output)
+        answers = safetensors.torch.load_file(Path(place, "answers.safetensors"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums are in the same order then
     try:
         for number, (folder, network) in enumerate(networks.items()):
-            _compare(folder, network, picture, {name: answers[f"{name}.{number}"] for name in NAMES})
+            _compare(folder, network, pictures[number], {name: answers[f"{name}.{number}"] for name in NAMES})
     finally:
         torch.set_num_threads(threads)
 
@@ -70,8 +69,13 @@ def check(networks: Mapping[Path, Network]) -> None:
 NAMES = ("pixels", "scores", "labels")
 
 
-def _compare(folder: Path, network: Network, picture: Image.Image, answers: Mapping[str, torch.Tensor]) -> None:
-    pixels = network.normalisation(torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1))[None]
+def _noise(channels: int) -> UInt8[Tensor, "c h w"]:
+    noise = np.random.default_rng(0).integers(0, 256, (channels, *SIZE), dtype=np.uint8)
+    return torch.from_numpy(noise)
+
+
+def _compare(folder: Path, network: Network, picture: UInt8[Tensor, "c h w"], answers: Mapping[str, Tensor]) -> None:
+    pixels = network.normalisation(picture)[None]
     with torch.inference_mode():
         scores = network(pixels).scores
     labels = network.predict(picture, Protocol()).labels

@@ -1,9 +1,9 @@
-"""Open published folders as somebody without this code does: python -I stranger.py PICTURE OUTPUT FOLDER...
+"""Open published folders as somebody without this code does: python -I stranger.py PLACE FOLDER...
 
-Run by `hub.doors.check`, in a process of its own that can't import our packages. OUTPUT becomes a safetensors file; of
-each folder, by its number:
+Run by `hub.doors.check`, in a process of its own that can't import our packages. PLACE holds `pictures.safetensors`
+with an 8-bit picture (c h w) for each folder, by its number, and gets `answers.safetensors`:
 
-    pixels.N    1 3 h w    what the image processor makes of PICTURE
+    pixels.N    1 c h w    what the image processor makes of it
     scores.N    1 k h w    what the network answers
     labels.N    h w        what the model and the image processor make of the picture, tested as a whole
 """
@@ -33,31 +33,30 @@ class Refusal(importlib.abc.MetaPathFinder):
         return None
 
 
-def main(picture: str, output: str, *folders: str) -> None:
+def main(place: str, *folders: str) -> None:
     """Answer for each folder."""
     sys.meta_path.insert(0, Refusal())
     import torch
-    from PIL import Image
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     torch.set_num_threads(1)
-    image = Image.open(picture)
-    answers = {}
+    pictures, answers = load_file(f"{place}/pictures.safetensors"), {}
     for number, folder in enumerate(folders):
         model = AutoModelForSemanticSegmentation.from_pretrained(folder, trust_remote_code=True)
         for value in (*model.parameters(), *model.buffers()):
             value.data = value.data.clone()  # where it lies in memory decides about kernels, which round otherwise
         processor = AutoImageProcessor.from_pretrained(folder)
-        pixels = processor(images=image, return_tensors="pt")
+        picture = pictures[str(number)]
+        pixels = processor(images=picture, input_data_format="channels_first", return_tensors="pt")
         model.protocol = type(model.protocol)()
         with torch.inference_mode():
             outputs = model(**pixels)
             answers[f"scores.{number}"] = model.network(pixels["pixel_values"]).scores
-        labels = processor.post_process_semantic_segmentation(outputs, target_sizes=[(image.height, image.width)])
+        labels = processor.post_process_semantic_segmentation(outputs, target_sizes=[picture.shape[-2:]])
         answers[f"pixels.{number}"] = pixels["pixel_values"]
         answers[f"labels.{number}"] = labels[0]
-    save_file({name: value.contiguous() for name, value in answers.items()}, output)
+    save_file({name: value.contiguous() for name, value in answers.items()}, f"{place}/answers.safetensors")
     assert not set(OURS) & {name.split(".")[0] for name in sys.modules}
 
 
