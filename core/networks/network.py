@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -80,7 +80,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         Args:
             num_classes: the k of the scores.
             architecture: a frozen dataclass with at least `backbone` and `align_corners`.
-            choices: fields of the architecture that are to be others; a backbone may be a name.
+            choices: fields of the architecture or of its backbone that are to be others; a backbone may be a name.
 
         Raises:
             ValueError: if a choice is unknown or impossible.
@@ -307,17 +307,28 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
 
 
 def chosen(architecture: Any, **choices: Any) -> Any:
-    """An architecture with some of its fields replaced, all of them checked.
+    """An architecture with some of its fields, or of its backbone's, replaced, and all of them checked.
+
+    A backbone may be a name; it then has the output stride of the architecture's.
 
     Raises:
         ValueError: naming the allowed fields or words, if one is unknown.
     """
     names = [field.name for field in fields(architecture)]
+    of_backbone = [field.name for field in fields(Backbone) if field.name not in (*names, "name")]
     for name in choices:
-        require(name in names, unknown(f"choice of {type(architecture).__module__}", name, names))
-    if isinstance(choices.get("backbone"), str):
-        choices["backbone"] = Backbone(choices["backbone"])
-    return from_json(type(architecture), to_json(architecture) | to_json(choices))
+        require(
+            name in (*names, *of_backbone),
+            unknown(f"choice of {type(architecture).__module__}", name, (*names, *of_backbone)),
+        )
+    changes = {name: choices.pop(name) for name in of_backbone if name in choices}
+    backbone = choices.pop("backbone", architecture.backbone)
+    if isinstance(backbone, str):
+        backbone = Backbone(backbone, **{"output_stride": architecture.backbone.output_stride, **changes})
+    elif changes:
+        backbone = replace(backbone, **changes)
+    values = to_json(architecture) | to_json({**choices, "backbone": backbone})
+    return from_json(type(architecture), values)
 
 
 def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:
