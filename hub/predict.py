@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from core import machine
 from core.errors import door
-from core.images.reading import ENDINGS, header
+from core.images.bands import header_of
+from core.images.reading import ENDINGS
 from core.memory import free_memory
 from core.networks.costs import scores_bytes
 from core.networks.network import Network
@@ -126,7 +127,7 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
 
 def _refuse_too_large(file: Path, network: Network, protocol: Protocol | None) -> None:
     """Refuse a picture whose scores alone take more than the memory of this machine."""
-    width, height, *_ = header(file)
+    width, height, *_ = header_of(file)
     used = protocol or (network.about.protocol if network.about else Protocol())
     needed, there = scores_bytes(height, width, network.num_classes, used), free_memory(torch.device("cpu"))
     if needed > there:

@@ -479,7 +479,7 @@ STRICT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config["architecture"].update(side_scores=1), "side_scores must be true or false, got 1"),
     (
         lambda config: config["architecture"]["backbone"].update(output_stride=8.0),
-        "backbone.output_stride must be one of 8, 16, 32, got 8.0",
+        "backbone.output_stride must be a whole number, got 8.0",
     ),
     (lambda config: config["about"]["protocol"].update(crop=True), "Protocol: crop must be a whole number, got True"),
     (lambda config: config["about"]["protocol"].update(scales="1"), "Protocol: scales must be a list, got '1'"),

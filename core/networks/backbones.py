@@ -5,7 +5,7 @@ their 3x3 convolutions instead; as in torchvision, the first block of a dilated 
 before it (layer3: 1, 2, 2, ...; layer4: 2, 4, 4), and a Bottleneck strides in its 3x3 convolution. With equal weights
 C1 to C4 equal those of torchvision's dilated ResNets bit for bit.
 
-    image    b 3 h w            RGB, normalised with `normalisation(backbone)`
+    image    b 3 h w            RGB, or `in_channels` others, normalised with `normalisation(backbone)`
     C1..C4   b c h/s w/s        c and s: `Features.channels` and `Features.strides`; sizes are rounded up
 
 The papers' networks and their weights are the rows of `NETWORKS`. Of any other network of timm that gives four maps
@@ -123,9 +123,11 @@ class Backbone:
     stem: Stem = "plain"  # the first convolutions: one 7x7 to 64 channels, or three 3x3 to 32-32-64 or 64-64-128
     output_stride: int = 8  # size of the image over the size of C4: 8, 16 or 32
     multi_grid: tuple[int, ...] | None = None  # dilations of the last stage's blocks, not factors: (4, 8, 16) in DANet
+    in_channels: int = 3  # of the image; with another number than 3, RGB's weights are folded into it as timm does
 
     def __post_init__(self) -> None:
         network = described(self.name)
+        require(1 <= self.in_channels <= 255, f"in_channels must be 1 to 255, got {self.in_channels}")
         if self.stem not in network.stems:
             raise ValueError(unknown(f"{self.name} with the stem", self.stem, network.stems))
         if self.output_stride not in network.output_strides:
@@ -176,7 +178,7 @@ class Features(nn.Module):
         self.channels: tuple[int, ...] = tuple(channels)
         self.strides: tuple[int, ...] = tuple(strides)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return [C1, C2, C3, C4]."""
         height, width = image.shape[-2:]
         if self.multiple > 1:
@@ -274,7 +276,7 @@ def build(backbone: Backbone) -> Features:
     dilation changes nothing yet, and the convolutions beside the shortcut receive no gradient in the first step.
     """
     network = described(backbone.name)
-    arguments = {**network.arguments, **STEMS[backbone.stem]}
+    arguments = {**network.arguments, **STEMS[backbone.stem], "in_chans": backbone.in_channels}
     if backbone.output_stride != network.strides[-1]:
         arguments["output_stride"] = backbone.output_stride
     body = timm.create_model(network.timm_name, features_only=True, out_indices=LEVELS, **arguments)
@@ -290,9 +292,15 @@ def _features(body: nn.Module, multiple: int = 1) -> Features:
 
 
 def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
-    """Return mean and standard deviation of the RGB values, in 0..1, that the public weights were trained with."""
+    """Return mean and standard deviation of each channel, in 0..1, that the public weights were trained with.
+
+    Of one channel, the mean of those of RGB, whose weights are added up; more repeat RGB's, as their weights do.
+    """
     network = described(backbone.name)
-    return network.mean, network.std
+    if backbone.in_channels == 1:
+        return (sum(network.mean) / 3,), (sum(network.std) / 3,)
+    colours = [number % 3 for number in range(backbone.in_channels)]
+    return tuple(network.mean[colour] for colour in colours), tuple(network.std[colour] for colour in colours)
 
 
 def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar, overload
 import safetensors.torch
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from PIL import Image
 from torch import Tensor
 
 from core import errors, files
@@ -24,7 +23,7 @@ from core.networks.backbones import Backbone
 from core.networks.costs import memory, refuse_excess
 from core.networks.inference import infer_each
 from core.networks.parts import StandIns, replaced
-from core.networks.prediction import Picture, Prediction, pixels_of
+from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
 from core.networks.segmenter import Segmenter
 from core.recipe import Precision, Protocol
 from core.values import from_json, to_json
@@ -103,6 +102,11 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         about = self.about
         return about.classes if about else Classes.coloured([f"class {k}" for k in range(self.num_classes)])
 
+    @property
+    def in_channels(self) -> int:
+        """How many channels its images have: 3, red, green and blue, unless its backbone says otherwise."""
+        return len(self.normalisation.mean)
+
     def removable(self) -> Mapping[str, StandIns]:
         """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
         return {}
@@ -151,7 +155,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """
         device = next(self.parameters()).device
         require(precision != "fp16" or device.type != "cpu", "fp16 needs a GPU; choose bf16 or fp32")
-        images = [pixels_of(each) for each in ([image] if isinstance(image, Picture) else image)]
+        images = [pixels_of(each, self.in_channels) for each in ([image] if isinstance(image, Picture) else image)]
         about = self.about
         own = about.protocol if about else Protocol()
         for pixels in images:
@@ -168,9 +172,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         finally:
             self.train(training)
         predictions = [
-            Prediction(
-                scores.argmax(0).to(torch.uint8), scores, Image.fromarray(pixels.permute(1, 2, 0).numpy()), self.classes
-            )
+            Prediction(scores.argmax(0).to(torch.uint8), scores, picture_of(pixels), self.classes)
             for scores, pixels in zip(answers, images, strict=True)
         ]
         return predictions[0] if isinstance(image, Picture) else predictions

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from core.errors import require
 from core.images import pictures
+from core.images.bands import of_picture, read_channels, shown
 from core.images.classes import Classes
-from core.images.pixels import to_tensor
-from core.images.reading import open_rgb, upright_rgb
+from core.images.reading import upright_rgb
 
 Picture = Image.Image | np.ndarray | Tensor | str | Path
 """What `predict` takes."""
@@ -62,34 +63,46 @@ class Prediction:
         return content.getvalue()
 
 
-def pixels_of(picture: Picture) -> UInt8[Tensor, "3 h w"]:
-    """An image of any kind as an 8-bit RGB tensor on the CPU.
+def pixels_of(picture: Picture, channels: int = 3) -> UInt8[Tensor, "c h w"]:
+    """An image of any kind in 8 bits with so many channels, RGB if three, on the CPU.
 
     Raises:
-        ValueError: if it can't be read as an image, or holds other numbers than a picture.
+        ValueError: if it can't be read as an image, or has other channels or holds other numbers than a picture.
     """
     if isinstance(picture, Tensor):
-        fits = picture.dtype == torch.uint8 and picture.ndim == 3 and picture.shape[0] == 3 and picture.numel() > 0
+        fits = picture.dtype == torch.uint8 and picture.ndim == 3 and picture.shape[0] == channels
+        kind = "8-bit RGB tensor of size 3" if channels == 3 else f"8-bit tensor of size {channels}"
         require(
-            fits,
-            "predict takes an 8-bit RGB tensor of size 3 h w (torch.uint8, 0 to 255), got "
-            f"{picture.dtype} of size {tuple(picture.shape)}",
+            fits and picture.numel() > 0,
+            f"predict takes an {kind} h w (torch.uint8, 0 to 255), got {picture.dtype} of size {tuple(picture.shape)}",
         )
         return picture.cpu()
     if isinstance(picture, np.ndarray):
-        return to_tensor(_of_array(picture))
-    if isinstance(picture, Image.Image):
-        return to_tensor(upright_rgb(picture))
-    return to_tensor(open_rgb(Path(picture)))
+        values = _of_array(picture, channels)
+    elif isinstance(picture, Image.Image):
+        values = np.array(upright_rgb(picture)) if channels in (1, 3) else of_picture(picture, channels)
+        values = of_picture(Image.fromarray(values), 1) if channels == 1 else values
+    else:
+        values = read_channels(Path(picture), channels)
+    return rearrange(torch.from_numpy(values), "h w c -> c h w").contiguous()
 
 
-def _of_array(array: np.ndarray) -> Image.Image:
-    """A picture of numbers in 8 bits, or in 16 bits and grey, as those of a file."""
-    colours = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
-    grey = array.dtype in (np.uint8, np.uint16) and array.ndim == 2
+def _of_array(array: np.ndarray, channels: int) -> np.ndarray:
+    """An array in 8 bits, or one in 16 bits and grey, as those of a file."""
+    whole = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == channels
+    grey = channels in (1, 3) and array.dtype in (np.uint8, np.uint16) and array.ndim == 2
+    kind = f"h w {channels}{' (RGB)' if channels == 3 else ''}{' or h w (grey)' if channels in (1, 3) else ''}"
+    also = " in 8 bits (numpy.uint8, 0 to 255)" + (", or a grey one in 16 bits" if channels in (1, 3) else "")
     require(
-        (colours or grey) and array.size > 0,
-        "predict takes an array of size h w 3 (RGB) or h w (grey) in 8 bits (numpy.uint8, 0 to 255), or a grey one "
-        f"in 16 bits, got {array.dtype} of size {array.shape}",
+        (whole or grey) and array.size > 0,
+        f"predict takes an array of size {kind}{also}, got {array.dtype} of size {array.shape}",
     )
-    return upright_rgb(Image.fromarray(np.ascontiguousarray(array)), "the array")
+    if whole:
+        return np.array(array)
+    picture = upright_rgb(Image.fromarray(np.ascontiguousarray(array)), "the array")
+    return np.array(picture) if channels == 3 else of_picture(picture, 1)
+
+
+def picture_of(pixels: UInt8[Tensor, "c h w"]) -> Image.Image:
+    """What is shown of an image."""
+    return Image.fromarray(np.ascontiguousarray(shown(rearrange(pixels, "c h w -> h w c").numpy())))

@@ -31,7 +31,7 @@ def load_weights(features: Features, backbone: Backbone, weights: str | Path) ->
         return
     path = _download(backbone, cast(WeightsSource, weights)) if weights in get_args(WeightsSource) else Path(weights)
     content = imagenet.renamed(read_weights(path, get_args(WeightsSource)))
-    tensors = _of_features(features, backbone, content)
+    tensors = _folded(features, _of_features(features, backbone, content))
     fits = f"{path} does not fit {backbone.name} with the {backbone.stem} stem"
     refuse_misfits(fits, _counted(features.body.state_dict()), _counted(tensors))
     refuse_unsound(str(path), tensors)
@@ -60,6 +60,15 @@ def _of_features(features: Features, backbone: Backbone, content: Mapping[str, T
         content = _in_todays_names(network, content)
     others = {name for name in whole if _flat(name) not in ours}
     return {ours.get(_flat(name), name): value for name, value in content.items() if name not in others}
+
+
+def _folded(features: Features, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with a first convolution of RGB folded into one of other channels, by timm's rule."""
+    folded, given = dict(tensors), shapes(tensors)
+    for name, shape in shapes(features.body.state_dict()).items():
+        if len(shape) == 4 and shape[1] != 3 and given.get(name) == (shape[0], 3, *shape[2:]):
+            folded[name] = timm.models.adapt_input_conv(shape[1], tensors[name])
+    return folded
 
 
 def _flat(name: str) -> str:
