@@ -117,7 +117,7 @@ def begin(to: Path, given: str | None, also: tuple[WeightsSource, ...] = ()) -> 
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is loaded, instead of loading it."""
     seen: list[str] = []
-    monkeypatch.setattr(backbones, "load_weights", lambda _features, _backbone, given: seen.append(given))
+    monkeypatch.setattr("core.training.setup.load_weights", lambda _features, _backbone, given: seen.append(given))
     return seen
 
 
