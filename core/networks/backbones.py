@@ -183,14 +183,14 @@ class Features(nn.Module):
         height, width = image.shape[-2:]
         if self.multiple > 1:
             image = nn.functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
-        maps = recompute.maps(self.body, image) if self.recompute and self.training else self.body(image)
+        found = recompute.maps(self.body, image) if self.recompute and self.training else self.body(image)
         if self.channels_last:
-            maps = [map_.permute(0, 3, 1, 2).contiguous() for map_ in maps]
+            found = [map_.permute(0, 3, 1, 2).contiguous() for map_ in found]
         if self.multiple == 1:
-            return maps
+            return found
         return [
             map_[..., : -(-height // stride), : -(-width // stride)]
-            for map_, stride in zip(maps, self.strides, strict=True)
+            for map_, stride in zip(found, self.strides, strict=True)
         ]
 
 
@@ -262,9 +262,9 @@ def _fits(height: int, width: int, name: str, arguments: Mapping[str, Any]) -> b
 @torch.no_grad()
 def _gives_rounded_up(features: Features, height: int, width: int) -> bool:
     """Return True if the maps of an image have its sizes over their strides, rounded up."""
-    maps = features.eval()(torch.empty(1, 3, height, width, device="meta"))
+    found = features.eval()(torch.empty(1, 3, height, width, device="meta"))
     sizes = [(-(-height // stride), -(-width // stride)) for stride in features.strides]
-    return [tuple(map_.shape[1:]) for map_ in maps] == [
+    return [tuple(map_.shape[1:]) for map_ in found] == [
         (channels, *size) for channels, size in zip(features.channels, sizes, strict=True)
     ]
 
@@ -286,9 +286,9 @@ def build(backbone: Backbone) -> Features:
 
 
 def _features(body: nn.Module, multiple: int = 1) -> Features:
-    maps: Any = body.feature_info
+    info: Any = body.feature_info
     channels_last = str(getattr(body, "output_fmt", "NCHW")).endswith("NHWC")
-    return Features(body, maps.channels(), maps.reduction(), multiple, channels_last)
+    return Features(body, info.channels(), info.reduction(), multiple, channels_last)
 
 
 def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
