@@ -89,7 +89,7 @@ SHARED = (
     Mistake("dropout of single values", "core/networks/blocks.py", "nn.Dropout2d(0.1)", "nn.Dropout(0.1)", HEADS, ("danet", "pdanet", "ranet", "sanet")),
     Mistake("a convolution with bias", "core/networks/blocks.py", "dilation=dilation, bias=False", "dilation=dilation, bias=True", HEADS, ("danet", "dfdam", "pdanet", "ranet")),
     Mistake("batch normalisation of another momentum", "core/networks/blocks.py", "nn.BatchNorm2d(width)", "nn.BatchNorm2d(width, momentum=0.001)", HEADS, ("danet", "dfdam", "pdanet", "ranet")),
-    Mistake("output stride 16 for 8", "core/networks/backbones.py", "output_stride=backbone.output_stride,", "output_stride=max(16, backbone.output_stride),", BACKBONES),
+    Mistake("output stride 16 for 8", "core/networks/backbones.py", 'arguments["output_stride"] = backbone', 'arguments["output_stride"] = max(16, backbone.output_stride)  # ', BACKBONES),
     Mistake("multi-grid ignored", "core/networks/backbones.py", "if backbone.multi_grid is not None:\n        _dilate", "if False:\n        _dilate", BACKBONES),
     Mistake("multi-grid as factors", "core/networks/backbones.py", "convolution.dilation = convolution.padding = (rate, rate)", "convolution.dilation = convolution.padding = (4 * rate, 4 * rate)", BACKBONES),
     # objectives and tests

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 import papers
 from core.networks import backbones
+from core.networks.pretrained import on_hub
 from core.paper import Paper
 from core.recipe import WeightsSource
 from hub.history import history
@@ -48,7 +49,7 @@ def _base(publication: Publication) -> str | None:
     source = used if used in recipe.also_weights else recipe.backbone_weights
     source = publication.changed.get(BACKBONE_WEIGHTS, (None, source))[1]
     public = source in get_args(WeightsSource) and publication.began_with is None
-    return backbones.on_hub(backbone, source) if public else None
+    return on_hub(backbone, source) if public else None
 
 
 def text(publication: Publication) -> str:

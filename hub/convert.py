@@ -231,7 +231,7 @@ def _backbone(file: Path, source: BackboneSource, theirs: Mapping[str, Tensor]) 
             "csail-backbone": ("deep64",) if name in imagenet.CSAIL else (),
         }
         for stem in stems[source]:
-            backbone = Backbone(cast(Any, name), cast(Any, stem), cast(Any, row.output_strides[-1]))
+            backbone = Backbone(name, cast(Any, stem), row.output_strides[-1])
             with torch.device("meta"):
                 body = build(backbone).body.state_dict()
             expected = {key: shape for key, shape in weights.shapes(body).items() if not key.endswith(weights.COUNTER)}

@@ -103,7 +103,7 @@ def program(network: Network, size: tuple[int, int] | None = None) -> ExportedPr
         ValueError: if the network can't be traced, or it takes one size only and none was given.
     """
     for batch in (2, 1):
-        exported = _traced(Scores(network).eval(), (batch, 3, *(size or SIZE)), size is not None)
+        exported = _traced(Scores(network).eval(), (batch, network.in_channels, *(size or SIZE)), size is not None)
         free = free_axes(exported)
         if "batch" in free:
             break
@@ -166,9 +166,10 @@ def description(network: Network) -> str:
     """Return as JSON what whoever uses the file must know: the network, its input and its classes."""
     about = network.about
     classes = None if about is None else to_json(about.classes)
+    channels = "RGB" if network.in_channels == 3 else f"{network.in_channels} channels"
     facts = {
         "architecture": type(network).__name__,
-        "input": "RGB in 0..1, less mean, over std",
+        "input": f"{channels} in 0..1, less mean, over std",
         **to_json(network.normalisation),
         "num_classes": network.num_classes,
         "classes": classes,
@@ -228,9 +229,9 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     exported = program(network, size)
     free = free_axes(exported)
     height, width = size or SIZE
-    shapes = [(2 if "batch" in free else 1, 3, height, width)]
+    shapes = [(2 if "batch" in free else 1, network.in_channels, height, width)]
     if size is None:
-        shapes.append((1, 3, height + 25, width - 30))
+        shapes.append((1, network.in_channels, height + 25, width - 30))
 
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:

@@ -20,11 +20,13 @@ from tqdm import tqdm
 
 from core import machine
 from core.errors import door
-from core.images.reading import ENDINGS, header
+from core.images.bands import header_of
+from core.images.reading import ENDINGS
 from core.memory import free_memory
-from core.networks.inference import scores_bytes
-from core.networks.network import Network, Prediction
-from core.recipe import Protocol
+from core.networks.costs import scores_bytes
+from core.networks.network import Network
+from core.networks.prediction import Prediction
+from core.recipe import Precision, Protocol
 from hub.networks import from_pretrained
 
 
@@ -45,6 +47,9 @@ class Options:
     ] = "own"
     opacity: Annotated[float, tyro.conf.arg(help="of the colours, from 0 to 1")] = 0.5
     device: Annotated[str | None, tyro.conf.arg(help="cpu, cuda, cuda:1, mps; None: a GPU if there is one")] = None
+    precision: Annotated[
+        Precision, tyro.conf.arg(help="of products and convolutions; half precision is faster on a GPU")
+    ] = "fp32"
     verify: Annotated[bool, tyro.conf.arg(help="compare the weights with their fingerprint first")] = False
 
     def __post_init__(self) -> None:
@@ -106,7 +111,7 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
     for file, name in tqdm(found.items(), unit="image"):
         try:
             _refuse_too_large(file, network, protocol)
-            prediction = network.predict(file, protocol)
+            prediction = network.predict(file, protocol, options.precision)
         except ValueError as error:
             problems.append(str(error))
             continue
@@ -122,7 +127,7 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
 
 def _refuse_too_large(file: Path, network: Network, protocol: Protocol | None) -> None:
     """Refuse a picture whose scores alone take more than the memory of this machine."""
-    width, height, *_ = header(file)
+    width, height, *_ = header_of(file)
     used = protocol or (network.about.protocol if network.about else Protocol())
     needed, there = scores_bytes(height, width, network.num_classes, used), free_memory(torch.device("cpu"))
     if needed > there:

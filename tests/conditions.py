@@ -16,7 +16,7 @@ Values = dict[str, Any]
 
 def backbone(name: str, *, stem: str = "plain", output_stride: int, multi_grid: list[int] | None = None) -> Values:
     """A feature extractor; without multi-grid the last stage is dilated by what keeps its stride."""
-    return {"name": name, "stem": stem, "output_stride": output_stride, "multi_grid": multi_grid}
+    return {"name": name, "stem": stem, "output_stride": output_stride, "multi_grid": multi_grid, "in_channels": 3}
 
 
 def augmentation(

@@ -2,10 +2,10 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import huggingface_hub
 import jaxtyping
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from core.networks.backbones import (
     NETWORKS,
     Backbone,
-    BackboneName,
     Features,
     TimmNetwork,
     build,
-    load_weights,
+    described,
     normalisation,
 )
+from core.networks.pretrained import load_weights
 
 TINY = Backbone("resnet10_tiny")
 
@@ -234,7 +234,7 @@ def test_every_parameter_of_the_tiny_network_learns(image):
     ],
 )
 def test_another_timm_network_is_one_row(row, output_stride, channels, strides, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "resnet34", row)  # under a name that the Literal allows
+    monkeypatch.setitem(NETWORKS, "resnet34", row)
     backbone = Backbone("resnet34", output_stride=output_stride)
     with torch.device("meta"):
         features = build(backbone)
@@ -245,11 +245,98 @@ def test_another_timm_network_is_one_row(row, output_stride, channels, strides, 
         Backbone("resnet34", output_stride=output_stride, multi_grid=(4, 8, 16))
 
 
+# --------------------------------------------------------------------------------------------- other networks of timm
+
+OTHERS = [
+    ("convnext_atto", 8, (40, 80, 160, 320), (4, 8, 8, 8)),
+    ("convnext_atto", 32, (40, 80, 160, 320), (4, 8, 16, 32)),
+    ("resnet18d", 16, (64, 128, 256, 512), (4, 8, 16, 16)),
+    ("resnet18.a1_in1k", 8, (64, 128, 256, 512), (4, 8, 8, 8)),
+    ("swin_tiny_patch4_window7_224", 32, (96, 192, 384, 768), (4, 8, 16, 32)),
+    ("vit_tiny_patch16_224", 16, (192, 192, 192, 192), (16, 16, 16, 16)),
+]
+
+
+@pytest.mark.parametrize(("name", "output_stride", "channels", "strides"), OTHERS)
+def test_any_other_network_of_timm_gives_four_maps(name, output_stride, channels, strides):
+    with torch.device("meta"):
+        features = build(Backbone(name, output_stride=output_stride))
+        shapes = [tuple(map_.shape) for map_ in features.eval()(torch.empty(2, 3, 65, 97))]
+    assert (features.channels, features.strides) == (channels, strides)
+    assert shapes == [(2, c, -(-65 // s), -(-97 // s)) for c, s in zip(channels, strides, strict=True)]
+
+
+def test_another_network_has_what_timm_says_of_it():
+    assert normalisation(Backbone("vit_tiny_patch16_224", output_stride=16)) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert described("resnet18d").hub == {"plain": "resnet18d.ra2_in1k"}
+    assert described("resnet18.a1_in1k").hub == {"plain": "resnet18.a1_in1k"}
+    assert described("resnet18") is NETWORKS["resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        (
+            "vgg11",
+            {},
+            "vgg11 at output stride 8, only 32: its maps have the strides 4, 8, 16, 32, and it can't.*32",
+        ),
+        ("vit_tiny_patch16_224", {}, "at output stride 8, only 16: its maps have the strides 16, 16, 16, 16, and"),
+        (
+            "resnet18d",
+            {"output_stride": 4},
+            "at output stride 4, only 8, 16, 32: its maps have the strides 4, 8, ",
+        ),
+        ("resnet18d", {"multi_grid": (4, 8)}, "needs a ResNet whose last stage is dilated"),
+        ("resnet18d", {"stem": "deep64"}, "resnet18d with the stem 'deep64', only plain"),
+        ("levit_128s", {}, "levit_128s is no backbone: it gives no four maps of images of any size"),
+        ("resnet18.absent", {}, "resnet18.absent is no backbone: .*Invalid pretrained tag"),
+        ("resnet18dd", {}, r"no backbone 'resnet18dd'.*or any of timm\.list_models\(\), such as resnet18d"),
+        ("hf-hub:org/name", {}, "no backbone 'hf-hub:org/name'"),
+    ],
+)
+def test_what_another_network_can_not_do_is_said(name, fields, message):
+    with pytest.raises(ValueError, match=message):
+        Backbone(name, **fields)
+
+
+def in_the_names_of_its_authors(name: str) -> str:
+    """The name of a weight of ConvNeXt in its first release."""
+    name = re.sub(r"^stem\.", "downsample_layers.0.", name)
+    name = re.sub(r"stages\.(\d+)\.downsample\.", r"downsample_layers.\1.", name).replace(".blocks", "")
+    name = name.replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+    return name.replace("head.norm", "norm").replace("head.fc", "head")
+
+
+@pytest.mark.parametrize("names", ["timm", "timm, without classifier", "its authors'"])
+def test_weights_of_another_network_load_strictly(names, tmp_path, image):
+    torch.manual_seed(0)
+    whole = timm.create_model("convnext_atto")
+    tensors = whole.state_dict()
+    if names == "timm, without classifier":
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    if names == "its authors'":
+        tensors = {in_the_names_of_its_authors(name): value for name, value in tensors.items()}
+    save_file(tensors, tmp_path / "w.safetensors")
+    backbone = Backbone("convnext_atto", output_stride=32)
+    features = build(backbone).eval()
+    load_weights(features, backbone, tmp_path / "w.safetensors")
+    with torch.inference_mode():
+        expected = whole.eval().forward_intermediates(image[..., :64, :96], intermediates_only=True)[-4:]
+        for ours, theirs in zip(features(image[..., :64, :96]), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+    tensors["surplus"] = torch.ones(1)
+    removed = next(name for name in tensors if name.endswith("bias"))
+    del tensors[removed]
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(
+        ValueError, match=r"w\.safetensors does not fit convnext_atto .*; missing: .*bias.*; unexpected: .*"
+    ):
+        load_weights(features, backbone, tmp_path / "w.safetensors")
+
+
 # ------------------------------------------------------------------------------------------------------- descriptions
-
-
-def test_the_literal_and_the_table_have_the_same_names():
-    assert get_args(BackboneName) == tuple(NETWORKS)
 
 
 @pytest.mark.parametrize("backbone", [Backbone(), Backbone("resnet50", "deep64", 16, (4, 8, 16))])

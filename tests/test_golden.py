@@ -112,7 +112,7 @@ MERGING = {
         "pass",
     ),
     "scales: only the last counts": Bug(
-        "core.networks.inference", "infer", "_merged(total, answers,", "_merged(None, answers,"
+        "core.networks.inference", "_merge_each", "_merged(total, answers,", "_merged(None, answers,"
     ),
 }
 ATTENTION = {
@@ -144,8 +144,6 @@ def test_a_planted_bug_moves_the_score(bug: Bug, tested: Pairs, monkeypatch: pyt
 def test_a_planted_bug_moves_the_scores_of_an_image(folder: str, bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     network = from_pretrained(GOLDEN / folder)
     bug.plant(monkeypatch)
-    if bug.owner == "infer":
-        monkeypatch.setattr(golden, "infer", importlib.import_module("core.networks.inference").infer)
     assert moved_scores(folder, network) != []
 
 

@@ -18,8 +18,9 @@ from torch import Tensor
 import hub
 import papers
 from core import datasets
-from core.networks.backbones import Backbone, Features, build, load_weights
+from core.networks.backbones import Backbone, Features, build
 from core.networks.network import Network
+from core.networks.pretrained import load_weights
 from core.recipe import Protocol
 from hub.convert import Options, convert, main, run
 from papers.danet.model import Architecture, DANet

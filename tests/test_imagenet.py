@@ -12,7 +12,7 @@ from torch import Tensor
 
 import papers
 from core import files
-from core.networks import backbones, imagenet
+from core.networks import backbones, imagenet, pretrained
 from core.networks.backbones import Backbone
 from core.networks.weights import shapes
 from core.recipe import WeightsSource
@@ -48,7 +48,7 @@ def csail(path: Path, fc: bool = True) -> dict[str, Tensor]:
 def test_csails_file_is_read_as_it_is_and_converted(tmp_path: Path) -> None:
     ours = csail(tmp_path / "resnet18-imagenet.pth")
     features = backbones.build(CSAIL)
-    backbones.load_weights(features, CSAIL, tmp_path / "resnet18-imagenet.pth")
+    pretrained.load_weights(features, CSAIL, tmp_path / "resnet18-imagenet.pth")
     assert all(torch.equal(value, ours[key]) for key, value in features.body.state_dict().items())
     assert imagenet.source_of(tmp_path / "resnet18-imagenet.pth", "resnet18", "deep64") == "csail"
 
@@ -84,16 +84,16 @@ def test_torchvisions_file_is_known_by_its_sha256(tmp_path: Path, monkeypatch: p
 
 
 def test_where_the_weights_of_each_source_are() -> None:
-    assert backbones.on_hub(Backbone("resnet101"), "hub") == "timm/resnet101.tv_in1k"
-    assert backbones.on_hub(Backbone("resnet101"), "gluon") == "timm/resnet101.gluon_in1k"
-    assert backbones.on_hub(Backbone("resnet101", "deep64"), "hub") == "timm/resnet101s.gluon_in1k"
-    assert backbones.on_hub(Backbone("resnet101", "deep64"), "gluon") is None
-    assert backbones.on_hub(CSAIL, "hub") is None
-    assert backbones.on_hub(CSAIL, "csail") is None
+    assert pretrained.on_hub(Backbone("resnet101"), "hub") == "timm/resnet101.tv_in1k"
+    assert pretrained.on_hub(Backbone("resnet101"), "gluon") == "timm/resnet101.gluon_in1k"
+    assert pretrained.on_hub(Backbone("resnet101", "deep64"), "hub") == "timm/resnet101s.gluon_in1k"
+    assert pretrained.on_hub(Backbone("resnet101", "deep64"), "gluon") is None
+    assert pretrained.on_hub(CSAIL, "hub") is None
+    assert pretrained.on_hub(CSAIL, "csail") is None
     with pytest.raises(
         ValueError, match=r"fetch http://\S+/resnet18-imagenet.pth and pass --backbone-weights resnet18-im"
     ):
-        backbones.load_weights(backbones.build(CSAIL), CSAIL, "csail")
+        pretrained.load_weights(backbones.build(CSAIL), CSAIL, "csail")
 
 
 def test_every_row_names_weights_that_there_are() -> None:
@@ -102,7 +102,7 @@ def test_every_row_names_weights_that_there_are() -> None:
             backbone = recipe.architecture.backbone
             for source in (recipe.backbone_weights, *recipe.also_weights):
                 known = source == "csail" and imagenet.has_csail(backbone.name, backbone.stem)
-                assert source == "none" or known or backbones.on_hub(backbone, source), f"{recipe.name}: {source}"
+                assert source == "none" or known or pretrained.on_hub(backbone, source), f"{recipe.name}: {source}"
 
 
 def begin(to: Path, given: str | None, also: tuple[WeightsSource, ...] = ()) -> Training[tiny.Architecture]:
@@ -117,7 +117,7 @@ def begin(to: Path, given: str | None, also: tuple[WeightsSource, ...] = ()) -> 
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is loaded, instead of loading it."""
     seen: list[str] = []
-    monkeypatch.setattr(backbones, "load_weights", lambda _features, _backbone, given: seen.append(given))
+    monkeypatch.setattr("core.training.setup.load_weights", lambda _features, _backbone, given: seen.append(given))
     return seen
 
 

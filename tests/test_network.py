@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
 from core.networks.backbones import Backbone
-from core.networks.bounds import refuse_excess, work
+from core.networks.costs import refuse_excess, work
 from core.networks.network import About, load_matching
+from core.networks.prediction import Picture, Prediction
 from core.recipe import Protocol
 from papers.danet.model import Architecture, DANet
 from papers.pdanet.model import PDANet
@@ -40,11 +42,14 @@ def photo(height: int = 40, width: int = 57) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def test_predict_takes_an_image_a_path_or_a_tensor(tmp_path: Path) -> None:
+def test_predict_takes_an_image_a_path_an_array_or_a_tensor(tmp_path: Path) -> None:
     made, image = network(), photo()
     image.save(tmp_path / "photo.png")
-    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-    answers = [made.predict(given) for given in (image, tmp_path / "photo.png", str(tmp_path / "photo.png"), tensor)]
+    array = np.array(image)
+    tensor = torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    turned = array[..., ::-1].copy()[..., ::-1]  # as from OpenCV, with negative strides
+    kinds: list[Picture] = [image, tmp_path / "photo.png", str(tmp_path / "photo.png"), tensor, array, turned]
+    answers = [made.predict(given) for given in kinds]
     for answer in answers:
         assert answer.labels.shape == (40, 57)
         assert answer.scores.shape == (3, 40, 57)
@@ -53,6 +58,54 @@ def test_predict_takes_an_image_a_path_or_a_tensor(tmp_path: Path) -> None:
         assert answer.overlay().size == (57, 40)
     assert torch.allclose(answers[0].scores.sum(0), torch.ones(40, 57))
     assert torch.equal(answers[0].labels.long(), answers[0].scores.argmax(0))
+
+
+def test_a_grey_array_is_the_picture_that_a_file_of_it_is(tmp_path: Path) -> None:
+    made, grey = network(), np.asarray(photo().convert("L"))
+    for array in (grey, grey.astype(np.uint16) * 257):
+        Image.fromarray(array).save(tmp_path / "grey.png")
+        assert torch.equal(made.predict(array).scores, made.predict(tmp_path / "grey.png").scores)
+
+
+@pytest.mark.parametrize("protocol", [Protocol(), Protocol(crop=32, stride=16, flip=True, scales=(0.5, 1.0))])
+def test_pictures_of_a_list_go_through_the_network_together(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = network()
+    photo(30, 20).save(tmp_path / "photo.png")
+    pictures = [photo(), np.asarray(photo()), tmp_path / "photo.png", photo(30, 20), photo(20, 30)]
+    alone = [made.predict(picture, protocol) for picture in pictures]
+    seen: list[int] = []
+    forward = made.forward
+    monkeypatch.setattr(made, "forward", lambda image: seen.append(image.shape[0]) or forward(image))
+    together = made.predict(pictures, protocol)
+    for one, other in zip(alone, together, strict=True):
+        assert one.image.size == other.image.size
+        torch.testing.assert_close(one.scores, other.scores)
+    assert seen == [2, 2, 1] if protocol.crop is None else [4] * (len(seen) - 1)
+    assert made.predict([]) == []
+
+
+def test_a_network_predicts_in_half_precision_if_asked() -> None:
+    made, kinds = network(), []
+    exact = made.predict(photo())
+    made.classify.register_forward_hook(lambda _, __, scores: kinds.append(scores.dtype))
+    half = made.predict(photo(), precision="bf16")
+    assert set(kinds) == {torch.bfloat16}
+    assert half.scores.dtype == torch.float32
+    torch.testing.assert_close(half.scores, exact.scores, rtol=0, atol=0.02)
+    with pytest.raises(ValueError, match="fp16 needs a GPU; choose bf16 or fp32"):
+        made.predict(photo(), precision="fp16")
+
+
+def test_a_prediction_says_what_it_is_in_a_line_and_in_a_picture() -> None:
+    labels = torch.zeros(4, 5, dtype=torch.uint8)
+    labels[2:] = 2
+    labels[3, 4] = 1
+    answer = Prediction(labels, torch.rand(3, 4, 5), photo(4, 5), Classes.coloured(NAMES))
+    assert repr(answer) == "Prediction(5 x 4 pixels: sky 50 %, car 45 %, road 5 %)"
+    assert answer.shares() == {"sky": 0.5, "car": pytest.approx(0.45), "road": pytest.approx(0.05)}
+    assert np.array_equal(np.asarray(Image.open(BytesIO(answer._repr_png_()))), np.asarray(answer.overlay()))
 
 
 def test_predict_follows_the_protocol_of_the_checkpoint() -> None:
@@ -113,6 +166,9 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, no_type_checks: None) -> 
         with pytest.raises(ValueError, match=r"takes an 8-bit RGB tensor of size 3 h w .* got torch"):
             network().predict(tensor)
     (tmp_path / "photo.png").write_text("no picture")
+    for array in (np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8), np.zeros((0, 8), np.uint8)):
+        with pytest.raises(ValueError, match=r"takes an array of size h w 3 \(RGB\) .* got (float64|uint8) of size"):
+            network().predict(array)
     with pytest.raises(ValueError, match=r"photo\.png"):
         network().predict(tmp_path / "photo.png")
     with pytest.raises(ValueError, match=r"absent\.png"):
@@ -423,7 +479,7 @@ STRICT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config["architecture"].update(side_scores=1), "side_scores must be true or false, got 1"),
     (
         lambda config: config["architecture"]["backbone"].update(output_stride=8.0),
-        "backbone.output_stride must be one of 8, 16, 32, got 8.0",
+        "backbone.output_stride must be a whole number, got 8.0",
     ),
     (lambda config: config["about"]["protocol"].update(crop=True), "Protocol: crop must be a whole number, got True"),
     (lambda config: config["about"]["protocol"].update(scales="1"), "Protocol: scales must be a list, got '1'"),
@@ -493,12 +549,18 @@ HOSTILE = (
 
 @pytest.mark.parametrize("protocol", HOSTILE)
 def test_a_checkpoint_may_not_ask_for_any_amount_of_work(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, asked = network(), []
+    made = network()
+    asked: list[Protocol] = []
     made.about = About(Classes.coloured(NAMES), protocol)
     image = photo(1100, 1100) if protocol.stride == 1 else photo(64, 64)
     with pytest.raises(ValueError, match=r"own protocol asks for .* pixels .*--protocol own-unbounded"):
         made.predict(image)
-    monkeypatch.setattr(network_module, "infer", lambda *given: asked.append(given[2]) or torch.ones(3, 64, 64))
+
+    def answer(_: Any, images: Any, protocol: Protocol) -> Any:
+        asked.append(protocol)
+        return (torch.ones(3, *image.shape[-2:]) for image in images)
+
+    monkeypatch.setattr(network_module, "infer_each", answer)
     monkeypatch.setattr(network_module, "memory", lambda *given: 0)
     made.predict(image, protocol)  # one's own wish
     assert asked == [protocol]

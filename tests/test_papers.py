@@ -139,6 +139,26 @@ def test_a_network_is_built_from_words(no_type_checks: None) -> None:
         DANet(3, backbone="resnet19")
 
 
+def test_words_for_the_backbone_are_taken_too(no_type_checks: None) -> None:
+    network = DANet(3, backbone="resnet18", output_stride=16, stem="deep64", multi_grid=(2, 4))
+    assert network.architecture.backbone == Backbone("resnet18", "deep64", 16, (2, 4))
+    assert DANet(3, Architecture(Backbone("resnet18")), output_stride=32).architecture.backbone.output_stride == 32
+    dfdam = papers.paper_of("dfdam-demo").network(3, backbone="resnet18")
+    assert dfdam.architecture.backbone == Backbone("resnet18", output_stride=32)  # as the paper's own
+    with pytest.raises(ValueError, match="output_stride must be a whole number, got 16.0"):
+        DANet(3, backbone="resnet18", output_stride=16.0)
+
+
+@pytest.mark.parametrize("paper", list(papers.every()), ids=papers.NAMES)
+def test_another_network_of_timm_carries_every_paper(paper: Paper) -> None:
+    torch.manual_seed(0)
+    kind: Any = paper.network
+    network = kind(3, backbone="convnext_atto").eval()
+    assert network.backbone.channels == (40, 80, 160, 320)
+    with torch.inference_mode():
+        assert network(torch.randn(1, 3, 65, 97)).scores.shape == (1, 3, 65, 97)
+
+
 def test_loading_a_network_loads_no_reader_of_data() -> None:
     code = "import sys, papers.danet.model; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -14,7 +14,7 @@ from core.datasets.check import inspect
 from core.datasets.samples import Pair
 from core.figures import open_photo
 from core.images.reading import ORIENTATION, TURNS, Embedded, header, read_image, read_labels, upright_rgb
-from core.networks.network import _pixels
+from core.networks.prediction import pixels_of
 
 SHOWN = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6) * 10
 INVERSE = {**{turn: turn for turn in range(2, 9)}, 6: 8, 8: 6}
@@ -46,8 +46,8 @@ def test_all_orientations_are_turned_everywhere(ending: str, orientation: int, t
         read_image(path),
         read_image(embedded),
         np.asarray(open_photo(path)),
-        _pixels(path).permute(1, 2, 0).numpy(),
-        _pixels(Image.open(path)).permute(1, 2, 0).numpy(),
+        pixels_of(path).permute(1, 2, 0).numpy(),
+        pixels_of(Image.open(path)).permute(1, 2, 0).numpy(),
     ):
         assert pixels.shape == (4, 6, 3)
         assert np.abs(pixels.astype(int) - expected).max() <= (8 if ending == "jpg" else 0)
@@ -110,7 +110,7 @@ def test_images_of_16_bits_keep_their_levels(values: np.ndarray, ending: str, tm
     path = tmp_path / f"a.{ending}"
     Image.fromarray(values).save(path)
     assert np.array_equal(read_image(path), SHOWN[..., None].repeat(3, axis=2))
-    assert np.array_equal(_pixels(path).permute(1, 2, 0).numpy(), read_image(path))
+    assert np.array_equal(pixels_of(path).permute(1, 2, 0).numpy(), read_image(path))
     assert np.array_equal(np.asarray(upright_rgb(Image.open(path))), read_image(path))
 
 

@@ -12,6 +12,7 @@ from hub_runs import demo_network
 import hub
 from core.networks import backbones, repository
 from core.networks.backbones import Backbone
+from core.networks.pretrained import load_weights
 
 UNREACHABLE = "http://127.0.0.1:9"  # a port that nobody listens at
 
@@ -67,7 +68,7 @@ def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -
         hub.from_pretrained("org/name")
     backbone = Backbone("resnet18")
     with pytest.raises(OSError, match=r"cannot get the weights timm/resnet18\.tv_in1k from the Hugging Face Hub"):
-        backbones.load_weights(backbones.build(backbone), backbone, "hub")
+        load_weights(backbones.build(backbone), backbone, "hub")
     assert time.monotonic() - begun < 5
 
 

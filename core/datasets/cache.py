@@ -4,7 +4,7 @@ Decoding a PNG of 2048 x 1024 pixels takes longer than everything else that a tr
 decoded images, and the labels as classes, uncompressed: 4 bytes for each pixel of a pair. They are mapped into memory,
 so a crop reads its own part only.
 
-    CACHE/ab/ab3f....npy        h w 3 (image) or h w (labels), 8 bits
+    CACHE/ab/ab3f....npy        h w c (image) or h w (labels), 8 bits
 
 The name of a file is a digest of what it was made from: the path, size and time of change of the image file (or its
 bytes, where a data set embeds them), and for labels also the mapping to classes. A file that was changed therefore has
@@ -29,26 +29,30 @@ from jaxtyping import UInt8
 from core.datasets.progress import progress
 from core.datasets.samples import Pair, Pairs, labels_of, refuse_other_size, refuse_other_values
 from core.files import said_if_unwritable
+from core.images.bands import read_channels
 from core.images.classes import IGNORE
-from core.images.reading import Embedded, Source, read_image
+from core.images.reading import Embedded, Source
 
 LAYOUT = 2
 """Part of every name; another number makes all entries again."""
 
 
 class Pixels:
-    """The pixels of a data set, by row: images in RGB and labels as classes, 255 where ignored or not public.
+    """The pixels of a data set, by row: images in RGB or with other channels, and labels as classes.
+
+    Labels are 255 where ignored or not public.
 
     Args:
         pairs: the data set.
         cache: the folder of decoded pixels, made and filled as rows are looked at; None decodes at each look.
+        channels: of the images.
 
     Raises:
         ValueError: if the cache can't be a folder.
     """
 
-    def __init__(self, pairs: Pairs, cache: Path | None = None) -> None:
-        self.pairs, self.cache, self.lookup = pairs, cache, pairs.lookup()
+    def __init__(self, pairs: Pairs, cache: Path | None = None, channels: int = 3) -> None:
+        self.pairs, self.cache, self.channels, self.lookup = pairs, cache, channels, pairs.lookup()
         self.sound: set[str] = set()
         self.allowed = np.isin(np.arange(2**16), list(pairs.mapping))
         self.mapping = hashlib.blake2b(self.lookup.tobytes()).hexdigest()
@@ -58,7 +62,7 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def image(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+    def image(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """The image of a row, as its own memory or as a private map of its cached file."""
         return self._image(self.pairs.rows[index])
 
@@ -66,7 +70,7 @@ class Pixels:
         """The classes of a row, at the size of its image."""
         return self.pair(index)[1] if not self.pairs.labelled else self._labels(self.pairs.rows[index])
 
-    def pair(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+    def pair(self, index: int) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
         """Both, each file looked at once.
 
         Raises:
@@ -97,7 +101,8 @@ class Pixels:
             return sum(progress(sizes, "decoding", len(self), "pair", quiet))
 
     def _image(self, row: Pair) -> np.ndarray:
-        return self._pixels(row.image, "", lambda: read_image(row.image))
+        kind = "" if self.channels == 3 else f"{self.channels} channels"
+        return self._pixels(row.image, kind, lambda: read_channels(row.image, self.channels))
 
     def _labels(self, row: Pair) -> np.ndarray:
         def decode() -> np.ndarray:

@@ -13,9 +13,9 @@ from core.datasets.processes import in_processes
 from core.datasets.progress import progress
 from core.datasets.samples import Pair, Pairs, WrongValuesError, examine, labels_of, too_few_classes
 from core.errors import listed
+from core.images.bands import read_shown
 from core.images.classes import IGNORE, Classes
 from core.images.pictures import colourise, overlay
-from core.images.reading import open_rgb
 from core.images.sheets import contact_sheet
 
 CHUNK = 16
@@ -294,7 +294,10 @@ def sheet(report: Report) -> Image.Image | None:
 
 def _shown(pairs: Pairs, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     row = pairs.rows[index]
-    image, labels = open_rgb(row.image), Image.fromarray(pairs.lookup().take(labels_of(row).astype(np.int64)))
+    image, labels = (
+        Image.fromarray(read_shown(row.image)),
+        Image.fromarray(pairs.lookup().take(labels_of(row).astype(np.int64))),
+    )
     factor = min(1.0, SIDE / max(image.size))
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     small, kept = np.asarray(image.resize(size)), np.asarray(labels.resize(size, Image.Resampling.NEAREST))

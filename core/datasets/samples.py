@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from core.datasets.progress import progress
+from core.images.bands import header_of, read_shown
 from core.images.classes import IGNORE, Classes
-from core.images.reading import Header, Source, header, missing, read_image, read_labels
+from core.images.reading import Header, Source, missing, read_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,9 @@ def examine(
     Raises:
         ValueError: naming the file, what is wrong with it, and what is allowed.
     """
-    seen = header(row.image)
+    seen = header_of(row.image)
     if whole:
-        height, width, _ = read_image(row.image).shape
+        height, width, _ = read_shown(row.image).shape
         seen = seen._replace(width=width, height=height)
     if not labelled:
         return seen, None

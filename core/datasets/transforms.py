@@ -21,28 +21,29 @@ from torchvision.transforms.v2 import functional
 
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs
+from core.images.bands import shown
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation, round_up, scaled_size
 from core.recipe import Augmentation
 
-Sample = tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]
-AnySize = tuple[UInt8[Tensor, "3 _ _"], UInt8[Tensor, "_ _"]]
+Sample = tuple[UInt8[Tensor, "c h w"], UInt8[Tensor, "h w"]]
+AnySize = tuple[UInt8[Tensor, "c _ _"], UInt8[Tensor, "_ _"]]
 
 
-def _tensors(pixels: Pixels, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+def _tensors(pixels: Pixels, index: int) -> tuple[UInt8[Tensor, "c h w"], UInt8[Tensor, "h w"]]:
     """A pair as views of its pixels, which stay in the order of the file, where torch resizes them fastest."""
     image, labels = (torch.from_numpy(part) for part in pixels.pair(index))
     return rearrange(image, "h w c -> c h w"), labels
 
 
 def augment(
-    image: UInt8[Tensor, "3 h w"],
+    image: UInt8[Tensor, "c h w"],
     labels: UInt8[Tensor, "h w"],
     augmentation: Augmentation,
     generator: np.random.Generator,
-    fill: tuple[int, int, int] = (0, 0, 0),
+    fill: tuple[int, ...] = (0, 0, 0),
     factor: float | None = None,
-) -> tuple[UInt8[Tensor, "3 tall wide"], UInt8[Tensor, "tall wide"]]:
+) -> tuple[UInt8[Tensor, "c tall wide"], UInt8[Tensor, "tall wide"]]:
     """Scale, pad, crop, flip and brighten a pair; a pure function of its arguments.
 
     Images are enlarged bilinearly and reduced with antialiasing; labels keep the nearest value and are padded with
@@ -66,7 +67,7 @@ def augment(
         image, labels = image.flip(-1), labels.flip(-1)
     if augmentation.brightness:
         strength = generator.uniform(1 - augmentation.brightness, 1 + augmentation.brightness)
-        image = functional.adjust_brightness(image, strength)
+        image = image.mul(strength).clamp_(0, 255).to(torch.uint8)
     return image.as_subclass(Tensor), labels.as_subclass(Tensor)
 
 
@@ -79,7 +80,7 @@ class Window(NamedTuple):
     right: int
 
 
-def _scaled_image(image: UInt8[Tensor, "3 h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "3 tall wide"]:
+def _scaled_image(image: UInt8[Tensor, "c h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "c tall wide"]:
     """The window of an image scaled to `size`."""
     if size != tuple(image.shape[-2:]):
         batch = rearrange(image, "c h w -> 1 c h w")
@@ -114,13 +115,13 @@ class Batch(NamedTuple):
     `sizes` are the height and width of each image where some were padded at the right and at the bottom, else None.
     """
 
-    images: UInt8[Tensor, "b 3 h w"]
+    images: UInt8[Tensor, "b c h w"]
     labels: UInt8[Tensor, "b h w"]
     sizes: Int64[Tensor, "b 2"] | None = None
 
     def on(
         self, device: torch.device, normalisation: Normalisation, channels_last: bool = False
-    ) -> tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]:
+    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, "b h w"]]:
         """Normalise on the device, without waiting for it; padding becomes 0, the mean colour."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         images = normalisation(self.images.to(device, non_blocking=True).contiguous(memory_format=layout))
@@ -146,7 +147,7 @@ class Collate:
         tall, wide = (round_up(max(size[side] for size in sizes), self.multiple) for side in (0, 1))
         if set(sizes) == {(tall, wide)}:
             return Batch(torch.stack([image for image, _ in samples]), torch.stack([labels for _, labels in samples]))
-        images = torch.zeros(len(samples), 3, tall, wide, dtype=torch.uint8)
+        images = torch.zeros(len(samples), samples[0][0].shape[0], tall, wide, dtype=torch.uint8)
         labels = torch.full((len(samples), tall, wide), IGNORE, dtype=torch.uint8)
         for number, (height, width) in enumerate(sizes):
             images[number, :, :height, :width], labels[number, :height, :width] = samples[number]
@@ -164,10 +165,9 @@ class TrainingSamples(Dataset[Sample]):
         seed: int,
         cache: Path | None = None,
     ) -> None:
-        self.pixels = Pixels(pairs, cache)
+        self.pixels = Pixels(pairs, cache, len(normalisation.mean))
         self.augmentation, self.seed = augmentation, seed
-        red, green, blue = normalisation.mean
-        self.fill = (round(255 * red), round(255 * green), round(255 * blue))
+        self.fill = tuple(round(255 * mean) for mean in normalisation.mean)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -182,24 +182,24 @@ class TrainingSamples(Dataset[Sample]):
         return augment(image, labels, self.augmentation, generator, self.fill, factor)
 
 
-class TestSamples(Dataset[tuple[Float[Tensor, "3 h w"], UInt8[Tensor, "h w"]]]):
+class TestSamples(Dataset[tuple[Float[Tensor, "c h w"], UInt8[Tensor, "h w"]]]):
     """Images at their own size, normalised, for testing."""
 
     __test__ = False  # not a class of tests
 
     def __init__(self, pairs: Pairs, normalisation: Normalisation) -> None:
-        self.pixels, self.normalisation = Pixels(pairs), normalisation
+        self.pixels, self.normalisation = Pixels(pairs, channels=len(normalisation.mean)), normalisation
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], UInt8[Tensor, "h w"]]:
         image, labels = _tensors(self.pixels, index)
         return self.normalisation(image.contiguous()), labels
 
     def picture(self, index: int) -> np.ndarray:
-        """The image as it is, 8 bits, h w 3."""
-        return self.pixels.image(index)
+        """The image as it is shown, 8 bits, h w 3."""
+        return shown(self.pixels.image(index))
 
 
 class Order(Sampler[list[tuple[int, int, int]]]):

@@ -19,23 +19,25 @@ LOOKED_AT = 769
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of red, green and blue in [0, 1] that the backbone's weights expect.
+    """Mean and standard deviation of each channel in [0, 1] that the backbone's weights expect; red, green and blue.
 
     Raises:
-        ValueError: if a deviation is not positive.
+        ValueError: if there are not equally many of both, or a deviation is not positive.
     """
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        channels = len(self.mean), len(self.std)
+        require(channels[0] == channels[1] >= 1, f"mean and std need a number for each channel, got {channels}")
         require(min(self.std) > 0, f"std must hold positive numbers, got {self.std}")
 
-    def __call__(self, image: UInt8[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
+    def __call__(self, image: UInt8[Tensor, "*batch c h w"]) -> Float[Tensor, "*batch c h w"]:
         """Bring 8-bit images to mean 0 and deviation 1, in float32, on their device; the same values on any."""
         at_once = image.device.type == "cuda"  # without waiting for the device
         mean, std = (
-            (torch.tensor(colour).view(3, 1, 1) * 255).to(image.device, non_blocking=at_once)
+            (torch.tensor(colour).view(-1, 1, 1) * 255).to(image.device, non_blocking=at_once)
             for colour in (self.mean, self.std)
         )
         return image.as_subclass(Tensor).to(torch.float32, copy=True).sub_(mean).div_(std)

@@ -26,7 +26,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 ENDINGS = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """How the names of image files end, in small or capital letters."""
 
@@ -107,6 +107,16 @@ def open_rgb(source: Source) -> Image.Image:
     """Decode an image as `read_image` does, to a picture of PIL."""
     with _opened(source) as picture:
         return _rgb(source, picture)
+
+
+def open_upright(source: Source) -> Image.Image:
+    """Decode an image to a picture of PIL that is upright, with the channels that are stored.
+
+    Raises:
+        ValueError: if it can't be read, is damaged, or has too many pixels.
+    """
+    with _opened(source) as picture:
+        return _turned(source, picture).copy()
 
 
 def upright_rgb(picture: Image.Image, name: str = "the image") -> Image.Image:
@@ -199,7 +209,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
         yield picture
 
 
-def _too_large(source: Source, error: Exception) -> str:
+def _too_large(source: Source, error: object) -> str:
     return (
         f"{source} has too many pixels ({error}); cut it into tiles, or set the environment variable {LIMIT} to the "
         "number of pixels that you allow"
@@ -212,7 +222,7 @@ def _unreadable(source: Source, error: Exception) -> str:
         return missing(source)
     if isinstance(error, PermissionError):
         return "its permissions do not let you; change them"
-    begin = source.content[:64] if isinstance(source, Embedded) else _beginning(source)
+    begin = beginning(source)
     if not begin:
         return "it is empty; fetch it again or remove it"
     if begin.startswith(b"version https://git-lfs"):
@@ -223,9 +233,24 @@ def _unreadable(source: Source, error: Exception) -> str:
     return f"{error}; replace or remove it"
 
 
-def _beginning(file: Path) -> bytes:
-    with file.open("rb") as opened:
+def beginning(source: Source) -> bytes:
+    """The first bytes of an image; none if there is no such file."""
+    if isinstance(source, Embedded):
+        return source.content[:64]
+    if not source.is_file():
+        return b""
+    with source.open("rb") as opened:
         return opened.read(64)
+
+
+def refuse_too_large(source: Source, pixels: int) -> None:
+    """Refuse as many pixels as PIL refuses of a picture.
+
+    Raises:
+        ValueError: if there are more.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError(_too_large(source, f"{pixels}"))
 
 
 def _turned(source: Source, picture: Image.Image) -> Image.Image:

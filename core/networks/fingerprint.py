@@ -31,10 +31,11 @@ LARGEST = 1 << 20
 def take(network: nn.Module, normalisation: Normalisation) -> dict[str, Any]:
     """Compute the fingerprint of a network, on the CPU, in float32 and evaluation mode; the network is left alone.
 
-    The input is 65 x 97 random bytes for each colour, by numpy's `RandomState`, whose numbers never change. Stored are
+    The input is 65 x 97 random bytes for each channel, by numpy's `RandomState`, whose numbers never change. Stored are
     the scores of all classes at four pixels (y, x), before any softmax.
     """
-    bytes_ = np.random.RandomState(SEED).randint(0, 256, (3, HEIGHT, WIDTH), dtype=np.uint8)
+    channels = len(normalisation.mean)
+    bytes_ = np.random.RandomState(SEED).randint(0, 256, (channels, HEIGHT, WIDTH), dtype=np.uint8)
     image = normalisation(torch.from_numpy(bytes_))
     scores = copy.deepcopy(network).cpu().float().eval()(image[None]).scores[0]
     return {

@@ -1,7 +1,7 @@
 """Testing one image as a `Protocol` says: at several scales, in windows, mirrored; many answers become one.
 
-image     3 h w            normalised, so that 0 is the mean colour
-windows   b 3 h w          what the network sees at once
+image     c h w            normalised, so that 0 is the mean colour
+windows   b c h w          what the network sees at once
 answers   b k h w          probabilities, scores or exp(scores) of each window, mirrored images merged in
 returned  k h w            probabilities at the image's own size; argmax over k is the labels
 
@@ -9,7 +9,7 @@ Everything is float32. Answers that are exp(scores) go beside their `top`, b h w
 meant is values * exp(top), and the largest value of a pixel is about 1. Otherwise `top` is None.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -19,65 +19,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.images.pixels import Normalisation, round_up, scaled_size
-from core.memory import free_gpu_memory
+from core.images.pixels import Normalisation
+from core.networks.costs import positions, seen_size, windows_at_once
 from core.recipe import Protocol
 
 STRIP = 2**22
 """The numbers of a strip, some rows of all classes: maps are merged strip by strip, so that no third copy is made."""
 
 SMALL = 2**20
-"""Up to so many pixels of a scale, its last windows wait for the first ones of the next, to go through together."""
-
-CPU_WINDOWS, CPU_PIXELS = 4, 4 * 768 * 768
-GPU_WINDOWS, GPU_BYTES = 16, 4096
-"""At most so many windows at once; on a CPU of so many pixels together, on a GPU with so many free bytes a pixel."""
-
-NETWORK_BYTES = 1024
-"""What a network takes for each pixel of its windows, about: the final DANet 930 on a CPU, beside its scores."""
-
-
-def positions(length: int, crop: int, stride: int, shifted: bool = True) -> tuple[int, ...]:
-    """Where windows of `crop` pixels begin so that they cover `length` pixels, the last one shifted inside.
-
-    The first begins at 0. One window is enough where `length` is at most `crop`; it may then end outside, as the last
-    one may if it is not `shifted`.
-    """
-    last = max(length - crop, 0)
-    return (*range(0, last, stride), last if shifted else -(-last // stride) * stride)
-
-
-def windows_at_once(device: torch.device, height: int, width: int) -> int:
-    """How many windows go through a network together, mirrored ones counted.
-
-    On a CPU 4, or fewer if they are larger than 768 x 768. On CUDA up to 16: one for every 4 KiB of free memory for
-    each of its pixels, four times `NETWORK_BYTES`.
-    """
-    pixels = height * width
-    if device.type != "cuda":
-        return max(1, min(CPU_WINDOWS, CPU_PIXELS // pixels))
-    return max(1, min(GPU_WINDOWS, free_gpu_memory(device) // (GPU_BYTES * pixels)))
-
-
-def scores_bytes(height: int, width: int, num_classes: int, protocol: Protocol) -> int:
-    """The bytes that the merged scores of an image take at most while it is tested: one map, or two of them.
-
-    Beside them are the image itself at each scale and what the network takes for its windows.
-    """
-    sizes = [seen_size(height, width, protocol, scale) for scale in protocol.scales]
-    one = len(sizes) == 1 and sizes[0] == (height, width)
-    pixels = max(tall * wide for tall, wide in sizes) + (0 if one else height * width)
-    return 4 * num_classes * pixels
-
-
-def memory(height: int, width: int, num_classes: int, protocol: Protocol, device: torch.device) -> int:
-    """The bytes that testing an image takes, about: its scores, itself, and what the network holds for its windows."""
-    sizes = [seen_size(height, width, protocol, scale) for scale in protocol.scales]
-    pixels = max(tall * wide for tall, wide in sizes)
-    tall, wide = (protocol.crop, protocol.crop) if protocol.crop else max(sizes)
-    together = windows_at_once(device, tall, wide) if protocol.crop or protocol.flip else 1
-    windows = together * tall * wide * (NETWORK_BYTES + 3 * 4 * num_classes)
-    return scores_bytes(height, width, num_classes, protocol) + 2 * 4 * 3 * pixels + windows
+"""Up to so many pixels, the last windows of a scale wait for those of the next one, or of the next image."""
 
 
 class Map(NamedTuple):
@@ -100,13 +50,15 @@ class Map(NamedTuple):
 
 @dataclass
 class Scale:
-    """The image at one scale, where windows lie on it, and what was answered so far."""
+    """An image at one scale, where windows lie on it, and what was answered so far."""
 
-    image: Float[Tensor, "3 h w"]
+    image: Float[Tensor, "c h w"]
+    own: tuple[int, int]  # the size of the unscaled image
     size: tuple[int, int]  # without the padding of an image that is smaller than a window
     window: tuple[int, int]
     corners: list[tuple[int, int]]
     left: int  # windows without an answer
+    last: bool  # of its image
     answers: Map | None = None
 
     def take(self, y: int, x: int, answer: Map) -> None:
@@ -132,9 +84,8 @@ class Scale:
         return Map(values[:, :height, :width], None if top is None else top[:height, :width])
 
 
-@torch.inference_mode()
 def infer(
-    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, at_once: int | None = None
+    network: nn.Module, image: Float[Tensor, "c h w"], protocol: Protocol, at_once: int | None = None
 ) -> Float[Tensor, "k h w"]:
     """Merge what the network says about an image under the protocol, at the image's own size.
 
@@ -154,19 +105,45 @@ def infer(
     released code of DANet does. The network's `normalisation` says what black is.
 
     Raises:
-        ValueError: if the image is not 3 h w, `at_once` is not positive, or scores come at another size.
+        ValueError: if the image is not c h w, `at_once` is not positive, or scores come at another size.
     """
-    if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-        raise ValueError(f"infer takes one image of size 3 h w, got {tuple(image.shape)}")
+    (scores,) = infer_each(network, [image], protocol, at_once)
+    return scores
+
+
+def infer_each(
+    network: nn.Module, images: Iterable[Float[Tensor, "c _ _"]], protocol: Protocol, at_once: int | None = None
+) -> Iterator[Float[Tensor, "k _ _"]]:
+    """Do what `infer` does for one image after another, small windows of several of them together.
+
+    Raises:
+        ValueError: as `infer`.
+    """
     if at_once is not None and at_once < 1:
         raise ValueError(f"at_once must be at least 1, got {at_once}")
-    own = (image.shape[-2], image.shape[-1])
+    merged = _merge_each(network, images, protocol, at_once)
+    while True:
+        with torch.inference_mode():  # for each image: whoever takes the answers is not in that mode between them
+            scores = next(merged, None)
+        if scores is None:
+            return
+        yield scores
+
+
+def _merge_each(
+    network: nn.Module, images: Iterable[Float[Tensor, "c _ _"]], protocol: Protocol, at_once: int | None
+) -> Iterator[Float[Tensor, "k h w"]]:
     total: Map | None = None
-    for scale, answers in _scales(network, image, protocol, at_once):
-        total = _merged(total, answers, own, protocol, bool(network.align_corners))
+    for scale, answers in _scales(network, images, protocol, at_once):
+        total = _merged(total, answers, scale.own, protocol, bool(network.align_corners))
         scale.answers = None
-    assert total is not None  # a protocol has at least one scale
-    values = total.values
+        if scale.last:
+            yield _probabilities(total.values, protocol)
+            total = None
+
+
+def _probabilities(values: Float[Tensor, "k h w"], protocol: Protocol) -> Float[Tensor, "k h w"]:
+    """What all scales of an image say together, in place."""
     for rows in _strips(values):
         part = values[:, rows]
         if protocol.merge == "exp":
@@ -176,37 +153,46 @@ def infer(
     return values
 
 
-def seen_size(height: int, width: int, protocol: Protocol, scale: float) -> tuple[int, int]:
-    """Height and width of an image at one of the protocol's scales."""
-    tall, wide = scaled_size(height, width, protocol.edge, protocol.base, scale, protocol.limit)
-    return round_up(tall, protocol.multiple), round_up(wide, protocol.multiple)
-
-
 def _scales(
-    network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, at_once: int | None
+    network: nn.Module, images: Iterable[Float[Tensor, "c _ _"]], protocol: Protocol, at_once: int | None
 ) -> Iterator[tuple[Scale, Map]]:
-    """Answer scale by scale; a batch may hold the last windows of one and the first of the next."""
+    """Answer scale by scale; a batch may hold the last windows of one and the first of the next.
+
+    Small scales wait for the next one. What waits is answered when a window of another size comes.
+    """
     begun: list[Scale] = []
     batch: list[tuple[Scale, int, int]] = []
-    for number, factor in enumerate(protocol.scales):
-        scale = _scale(network, image, protocol, factor)
-        begun.append(scale)
-        windows = at_once or windows_at_once(image.device, *scale.window)
-        together = max(1, windows // 2) if protocol.flip else windows
-        waits = protocol.crop is not None and scale.size[0] * scale.size[1] <= SMALL
-        ends = number == len(protocol.scales) - 1 or not waits
-        for y, x in scale.corners:
-            batch.append((scale, y, x))
-            if len(batch) >= together or (ends and (y, x) == scale.corners[-1]):
-                _answer(network, batch, protocol, together=windows > 1)
-                batch = []
+
+    def answer() -> Iterator[tuple[Scale, Map]]:
+        if batch:
+            _answer(network, batch, protocol, together=windows > 1)
+            batch.clear()
         while begun and not begun[0].left:
             yield (done := begun.pop(0)), done.mean()
 
+    windows = 0
+    for image in images:
+        if image.ndim != 3 or not image.numel():
+            raise ValueError(f"infer takes one image of size c h w, got {tuple(image.shape)}")
+        for number, factor in enumerate(protocol.scales):
+            scale = _scale(network, image, protocol, factor, last=number == len(protocol.scales) - 1)
+            if batch and batch[0][0].window != scale.window:
+                yield from answer()
+            begun.append(scale)
+            windows = at_once or windows_at_once(image.device, *scale.window)
+            for y, x in scale.corners:
+                batch.append((scale, y, x))
+                if len(batch) >= (max(1, windows // 2) if protocol.flip else windows):
+                    yield from answer()
+            if scale.size[0] * scale.size[1] > SMALL:
+                yield from answer()
+    yield from answer()
 
-def _scale(network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol, factor: float) -> Scale:
-    height, width = size = seen_size(image.shape[-2], image.shape[-1], protocol, factor)
-    if size != tuple(image.shape[-2:]):
+
+def _scale(network: nn.Module, image: Float[Tensor, "c h w"], protocol: Protocol, factor: float, last: bool) -> Scale:
+    own = (image.shape[-2], image.shape[-1])
+    height, width = size = seen_size(*own, protocol, factor)
+    if size != own:
         batch = rearrange(image, "c h w -> 1 c h w")
         resized = functional.interpolate(batch, size=size, mode="bilinear", align_corners=bool(network.align_corners))
         image = rearrange(resized, "1 c h w -> c h w")
@@ -222,7 +208,7 @@ def _scale(network: nn.Module, image: Float[Tensor, "3 h w"], protocol: Protocol
         canvas[:, :height, :width] = image
         image = canvas
     corners = [(y, x) for y in rows for x in columns]
-    return Scale(image, size, (tall, wide), corners, len(corners))
+    return Scale(image, own, size, (tall, wide), corners, len(corners), last)
 
 
 def _answer(network: nn.Module, batch: list[tuple[Scale, int, int]], protocol: Protocol, together: bool = True) -> None:
@@ -249,7 +235,7 @@ def _answer(network: nn.Module, batch: list[tuple[Scale, int, int]], protocol: P
         scale.take(y, x, Map(value, top_))
 
 
-def _scores(network: nn.Module, windows: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+def _scores(network: nn.Module, windows: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
     scores = network(windows).scores.float()
     if scores.shape[-2:] != windows.shape[-2:]:
         raise ValueError(

@@ -2,37 +2,35 @@
 
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-import numpy as np
 import safetensors.torch
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from core import errors, files
 from core.errors import require, unknown
-from core.images import pictures
 from core.images.classes import IGNORE, Classes
-from core.images.pixels import Normalisation, to_tensor
-from core.images.reading import open_rgb, upright_rgb
+from core.images.pixels import Normalisation
 from core.memory import free_memory
 from core.networks import fingerprint, repository, weights
 from core.networks.backbones import Backbone
-from core.networks.bounds import refuse_excess
-from core.networks.inference import infer, memory
+from core.networks.costs import memory, refuse_excess
+from core.networks.inference import infer_each
 from core.networks.parts import StandIns, replaced
+from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
 from core.networks.segmenter import Segmenter
-from core.recipe import Protocol
+from core.recipe import Precision, Protocol
 from core.values import from_json, to_json
 
 Kind = TypeVar("Kind", bound="Network")
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 CARD = """---
 {{ card_data }}
@@ -66,29 +64,6 @@ class About:
     commit: str = "unknown"
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image of h x w pixels.
-
-    `labels` holds a class for each pixel; `scores` say how sure the network is of each class, as the protocol merges
-    them: they add up to 1 at every pixel.
-    """
-
-    labels: UInt8[Tensor, "h w"]
-    scores: Float[Tensor, "k h w"]
-    image: Image.Image
-    classes: Classes
-
-    @property
-    def probabilities(self) -> Float[Tensor, "k h w"]:
-        """How sure the network is of each class: the scores under another name."""
-        return self.scores
-
-    def overlay(self, opacity: float = 0.5) -> Image.Image:
-        """The image with its labels laid over it in colours."""
-        return pictures.overlay(np.asarray(self.image), self.labels, self.classes, opacity)
-
-
 class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["semantic-segmentation"]):
     """A segmentation network with its files and its answers: loading, saving, and the prediction for pictures.
 
@@ -104,7 +79,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         Args:
             num_classes: the k of the scores.
             architecture: a frozen dataclass with at least `backbone` and `align_corners`.
-            choices: fields of the architecture that are to be others; a backbone may be a name.
+            choices: fields of the architecture or of its backbone that are to be others; a backbone may be a name.
 
         Raises:
             ValueError: if a choice is unknown or impossible.
@@ -127,6 +102,11 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         about = self.about
         return about.classes if about else Classes.coloured([f"class {k}" for k in range(self.num_classes)])
 
+    @property
+    def in_channels(self) -> int:
+        """How many channels its images have: 3, red, green and blue, unless its backbone says otherwise."""
+        return len(self.normalisation.mean)
+
     def removable(self) -> Mapping[str, StandIns]:
         """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
         return {}
@@ -143,35 +123,59 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         with replaced(self, parts[part]):
             yield
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a text is a sequence of texts, and one path here
+        self, image: Picture, protocol: Protocol | None = None, precision: Precision = "fp32"
+    ) -> Prediction: ...
+
+    @overload
     def predict(
-        self, image: Image.Image | str | Path | UInt8[Tensor, "3 h w"], protocol: Protocol | None = None
-    ) -> Prediction:
-        """Segment one picture, of any size and aspect.
+        self, image: Sequence[Picture], protocol: Protocol | None = None, precision: Precision = "fp32"
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        image: Picture | Sequence[Picture],
+        protocol: Protocol | None = None,
+        precision: Precision = "fp32",
+    ) -> Prediction | list[Prediction]:
+        """Segment one picture or a list of them, of any size and aspect, on the device of the network.
 
         Args:
-            image: a PIL image, a path, or an 8-bit RGB tensor. Pictures are read by the rules of
-                `core.images.reading`: a photograph is turned as its camera says, 16 bits become 8.
+            image: a path, a PIL image, a numpy array h w 3 or a tensor 3 h w, both RGB in 8 bits (OpenCV has BGR: pass
+                `image[..., ::-1]`), or a list of these. Pictures are read by the rules of `core.images.reading`: a
+                photograph is turned as its camera says, 16 bits become 8. Small pictures of a list go through the
+                network together; the scores of all are kept, so cut a long list into parts.
             protocol: how to test it; None takes the checkpoint's own, or the whole image at once. Its own is refused
-                if it asks for far more work than any paper's does (`core.networks.bounds`); one that you pass is not.
+                if it asks for far more work than any paper's does (`core.networks.costs`); one that you pass is not.
+            precision: of products and convolutions; fp16 needs a GPU. Scores are float32.
 
         Raises:
-            ValueError: if a tensor is not 8-bit RGB, a file can't be read as an image, or the work is too much.
+            ValueError: if a tensor or array is no picture, a file can't be read as an image, or the work is too much.
         """
-        pixels = _pixels(image)
-        about = self.about
-        if protocol is None:
-            protocol = about.protocol if about else Protocol()
-            refuse_excess(pixels.shape[-2], pixels.shape[-1], protocol)
         device = next(self.parameters()).device
-        self._warn_of_memory(pixels, protocol, device)
+        require(precision != "fp16" or device.type != "cpu", "fp16 needs a GPU; choose bf16 or fp32")
+        images = [pixels_of(each, self.in_channels) for each in ([image] if isinstance(image, Picture) else image)]
+        about = self.about
+        own = about.protocol if about else Protocol()
+        for pixels in images:
+            if protocol is None:
+                refuse_excess(pixels.shape[-2], pixels.shape[-1], own)
+            self._warn_of_memory(pixels, protocol or own, device)
+        like = next(self.parameters())
         training = self.training
         self.eval()
         try:
-            scores = infer(self, self.normalisation(pixels).to(next(self.parameters())), protocol).cpu()
+            with torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"):
+                given = (self.normalisation(pixels).to(like) for pixels in images)
+                answers = [scores.cpu() for scores in infer_each(self, given, protocol or own)]
         finally:
             self.train(training)
-        shown = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-        return Prediction(scores.argmax(0).to(torch.uint8), scores, shown, self.classes)
+        predictions = [
+            Prediction(scores.argmax(0).to(torch.uint8), scores, picture_of(pixels), self.classes)
+            for scores, pixels in zip(answers, images, strict=True)
+        ]
+        return predictions[0] if isinstance(image, Picture) else predictions
 
     def _warn_of_memory(self, pixels: Tensor, protocol: Protocol, device: torch.device) -> None:
         """Say, before anything is allocated, if an image would take more memory than there is."""
@@ -305,17 +309,28 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
 
 
 def chosen(architecture: Any, **choices: Any) -> Any:
-    """An architecture with some of its fields replaced, all of them checked.
+    """An architecture with some of its fields, or of its backbone's, replaced, and all of them checked.
+
+    A backbone may be a name; it then has the output stride of the architecture's.
 
     Raises:
         ValueError: naming the allowed fields or words, if one is unknown.
     """
     names = [field.name for field in fields(architecture)]
+    of_backbone = [field.name for field in fields(Backbone) if field.name not in (*names, "name")]
     for name in choices:
-        require(name in names, unknown(f"choice of {type(architecture).__module__}", name, names))
-    if isinstance(choices.get("backbone"), str):
-        choices["backbone"] = Backbone(choices["backbone"])
-    return from_json(type(architecture), to_json(architecture) | to_json(choices))
+        require(
+            name in (*names, *of_backbone),
+            unknown(f"choice of {type(architecture).__module__}", name, (*names, *of_backbone)),
+        )
+    changes = {name: choices.pop(name) for name in of_backbone if name in choices}
+    backbone = choices.pop("backbone", architecture.backbone)
+    if isinstance(backbone, str):
+        backbone = Backbone(backbone, **{"output_stride": architecture.backbone.output_stride, **changes})
+    elif changes:
+        backbone = replace(backbone, **changes)
+    values = to_json(architecture) | to_json({**choices, "backbone": backbone})
+    return from_json(type(architecture), values)
 
 
 def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -338,17 +353,3 @@ def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, .
     weights.refuse_misfits(f"the weights do not fit the {type(network).__name__}", wanted, weights.shapes(kept))
     network.load_state_dict(kept, strict=not dropped)
     return dropped
-
-
-def _pixels(image: Image.Image | str | Path | Tensor) -> UInt8[Tensor, "3 h w"]:
-    """An image of any kind as an 8-bit RGB tensor on the CPU."""
-    if isinstance(image, Tensor):
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-            raise ValueError(
-                f"predict takes an 8-bit RGB tensor of size 3 h w (torch.uint8, 0 to 255), got {image.dtype} of size "
-                f"{tuple(image.shape)}"
-            )
-        return image.cpu()
-    if isinstance(image, Image.Image):
-        return to_tensor(upright_rgb(image))
-    return to_tensor(open_rgb(Path(image)))

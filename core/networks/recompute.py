@@ -31,7 +31,7 @@ def refuse_others(body: nn.Module) -> None:
     )
 
 
-def recomputed(body: nn.Module, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
+def recomputed(body: nn.Module, image: Float[Tensor, "b _ h w"]) -> list[Float[Tensor, "b _ _ _"]]:
     """Return what the body returns, and keep the inputs of its blocks alone."""
     found, x = [], image
     for stage, returned in _stages(body):

@@ -14,9 +14,10 @@ from core import datasets, files, machine, provenance
 from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
-from core.networks import backbones, imagenet, recompute
+from core.networks import imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network, load_matching
+from core.networks.pretrained import load_weights
 from core.recipe import AnyArchitecture, Recipe, Run, WeightsSource
 from core.training.class_weights import median_frequency
 from core.training.folder import place
@@ -208,7 +209,7 @@ def _begin(
     """Load what an untrained network begins with; return what of it is not as the recipe says."""
     if recipe.starts_from is None and run.starts_from is None:
         weights = run.backbone_weights or recipe.backbone_weights
-        backbones.load_weights(network.backbone, network.architecture.backbone, weights)
+        load_weights(network.backbone, network.architecture.backbone, weights)
         if _weights(recipe, run) == recipe.backbone_weights:
             return {}
         file = Path(weights)

@@ -196,7 +196,7 @@ class DANet(Network):
         if architecture.deep_supervision:
             self.classify_deep = nn.Sequential(convolution(middle, middle // 4), classifier(middle // 4, num_classes))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the scores of the fused features, and those of each further classifier that there is."""
         *_, C3, features = self.backbone(image)
         branches = [branch(features) for branch in (self.position, self.channel, self.plain) if branch is not None]

@@ -8,14 +8,14 @@ tried.
 
 from collections.abc import Iterator
 
-from core.networks.backbones import Backbone, BackboneName
+from core.networks.backbones import Backbone
 from core.networks.complexity import Convention, Printed, printed
 from papers.dfdam.model import DFDAM, Architecture
 
 SIZE = (640, 320)
 """Of the input in both tables, in pixels."""
 
-ROWS: tuple[tuple[str, BackboneName, int, tuple[str, str]], ...] = (
+ROWS: tuple[tuple[str, str, int, tuple[str, str]], ...] = (
     ("Table 4, Ours(ResNet18)", "resnet18", 19, ("11.57 M", "10.31 G")),
     ("Table 6, Ours(ResNet101)", "resnet101", 21, ("43.24 M", "35.52 G")),
 )

@@ -185,7 +185,7 @@ class DFDAM(Network):
         self.classify_context = AuxiliaryHead(channels, num_classes)
         self.classify_spatial = AuxiliaryHead(channels, num_classes)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the scores of the fused features, and those of each source alone."""
 
         def enlarged(features: Tensor, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ is which.
 
 from dataclasses import replace
 
-from core.networks.backbones import Backbone, BackboneName
+from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
@@ -31,7 +31,7 @@ SEVEN_SCALES = Protocol(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
 SEVEN_SCALES_FLIP = replace(SEVEN_SCALES, flip=True)
 
 
-def _on(name: BackboneName) -> Architecture:
+def _on(name: str) -> Architecture:
     """Both modules, at the ordinary strides."""
     return Architecture(Backbone(name, output_stride=32))
 

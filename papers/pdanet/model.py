@@ -293,7 +293,7 @@ class PDANet(Network):
             if part is not self.backbone:
                 part.apply(_initialise)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the scores, and what the objective needs beside them."""
         _, _, C3, C4 = self.backbone(image)
 

@@ -174,7 +174,7 @@ class RANet(Network):
             self.register_buffer("number_of_regions", torch.zeros(()), persistent=False)
             self.register_buffer("positions_in_a_region", torch.zeros(()), persistent=False)
 
-    def analyse(self, image: Float[Tensor, "b 3 h w"]) -> Analysis:
+    def analyse(self, image: Float[Tensor, "b _ h w"]) -> Analysis:
         """Return the features A, the score maps of RCB if there are any, and the regions if they are the context."""
         maps = self.backbone(image)
         A = self.reduce(maps[-1] if self.resolutions is None else self.resolutions(maps))
@@ -192,7 +192,7 @@ class RANet(Network):
             self.positions_in_a_region.copy_((B[0].numel() / numbers).mean())
         return Analysis(A, boundary, semantic, regions)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the scores, and what supervises the construction of regions."""
         A, coarse_boundary, coarse, regions = self.analyse(image)
         features = A
@@ -230,7 +230,7 @@ class CoarseSegmentation(RANet):
     Its weights are those of the whole network, and it is for testing only.
     """
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the coarse scores.
 
         Raises:

@@ -215,7 +215,7 @@ class SANet(Network):
         unused = without_losses or self.decode is not None
         self.dense = None if unused else classifier(channels[-1], num_classes)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+    def forward(self, image: Float[Tensor, "b _ h w"]) -> Output:
         """Return the prediction, and of a SANet what its losses judge."""
         size = image.shape[-2:]
         stages = self.backbone(image)
