@@ -341,7 +341,7 @@ class Run:
     log_every: Annotated[int, tyro.conf.arg(help="steps between lines of metrics.jsonl")] = 10
     save_every: Annotated[int, tyro.conf.arg(help="steps between resumable states")] = 200
     validate_every: int | None = None
-    """Epochs between validations; 0: none. None: none for papers' rows, else as often as costs a tenth of the time."""
+    """Epochs between validations; 0: none. None: none for papers' rows, else as costs less than a tenth of the time."""
     validation: Annotated[
         Literal["protocol", "whole"],
         tyro.conf.arg(help="validate with the recipe's own protocol, or cheaper: the whole image once"),

@@ -22,8 +22,12 @@ from core.training.state import Progress
 WHOLE = Protocol()
 """The cheaper validation: the whole image once."""
 
-SHARE = 0.1
-"""Where nobody says how often, validation takes at most this share of the time of training, as far as pixels tell."""
+SHARE = 0.05
+"""Where nobody says how often, validation takes at most this share of the pixels of training.
+
+So that it takes less than a tenth of the time: images that are tested one by one, in processes that begin anew, cost up
+to twice what their pixels say (measured on a CPU, demos on 480 scenes of their own: DANet 0.9 times, RANet 2).
+"""
 
 
 def interval(training: Training[Any]) -> int:
@@ -33,8 +37,9 @@ def interval(training: Training[Any]) -> int:
         return run.validate_every * epoch
     if not own_data(training.recipe) and run.keep != "best" and not run.patience:
         return 0
-    steps = _pixels_of_validation(training) / (SHARE * _pixels_of_step(training))
-    return epoch * math.ceil(max(steps, 1) / epoch)
+    dear = _pixels_of_validation(training) / (SHARE * _pixels_of_step(training))  # in steps
+    number = max(1, int(training.steps / max(dear, epoch)))
+    return epoch * math.ceil(training.steps / number / epoch)
 
 
 def keeps_best(training: Training[Any]) -> bool:
