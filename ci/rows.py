@@ -21,7 +21,7 @@ from core import datasets
 from core.command import FITS
 from core.datasets import servers
 from core.paper import Paper
-from core.recipe import Protocol, Recipe
+from core.recipe import Protocol, Recipe, Reported
 
 ROOT = Path(__file__).parent.parent
 SERVER = "The labels of this split are not public: only the test server of the data set can measure it."
@@ -177,9 +177,7 @@ def table_row(cells: Sequence[str]) -> str:
 def tables() -> dict[Path, dict[str, str]]:
     """The tables of each README: file -> name of the mark -> text."""
     entries = scores()
-    measured = {entry["recipe"] for entry in entries if not changes(entry)}
-    summary = {name: recipe for paper in papers.every() for name, recipe in _first_page(paper, measured).items()}
-    files = {ROOT / "README.md": {"results": results(summary, entries)}}
+    files = {ROOT / "README.md": {"results": first_page(entries)}}
     for paper in papers.every():
         files[ROOT / "papers" / paper.folder / "README.md"] = {
             "results": results(paper.recipes, entries),
@@ -189,16 +187,29 @@ def tables() -> dict[Path, dict[str, str]]:
     return files
 
 
-def _first_page(paper: Paper, measured: set[str]) -> dict[str, Recipe[Any]]:
-    """A paper's best row whose labels are public, and what was measured: the other rows stand in its README."""
-    known = [
-        (row.value, name)
-        for name, recipe in paper.recipes.items()
-        for row in recipe.reported
-        if row.metric == "mIoU" and row.table not in paper.ablations and SERVER not in caveats(recipe)
-    ]
-    best = {max(known, key=lambda pair: pair[0])[1]} if known else set()  # the first of equal ones
-    return {name: recipe for name, recipe in paper.recipes.items() if name in best | measured}
+def first_page(entries: Sequence[Entry]) -> str:
+    """A line for each paper: its best row whose labels are public, and its networks on CamVid as they were measured."""
+    measured = {entry["recipe"] for entry in entries if not changes(entry)}
+    lines = []
+    for paper in papers.every():
+        known = [
+            (row.value, name)
+            for name, recipe in paper.recipes.items()
+            for row in recipe.reported
+            if _public(paper, recipe, row)
+        ]
+        value, best = max(known, key=lambda pair: pair[0], default=(None, None))  # the first of equal ones
+        ladder = [f"`{name}` {latest(name, 'mIoU', entries)}" for name in paper.recipes if name in measured - {best}]
+        row = ("none", "", "")
+        if value is not None and best is not None:
+            row = (f"`{best}`", f"{value:.2f}", latest(best, "mIoU", entries) or "not trained here")
+        lines.append((paper.name, *row, "<br>".join(ladder)))
+    return table(("paper", "best row with public labels", "reported", "measured", "ours on CamVid, measured"), lines)
+
+
+def _public(paper: Paper, recipe: Recipe[Any], row: Reported) -> bool:
+    """Return True if a reported mean IoU is the paper's own and anyone can measure it."""
+    return row.metric == "mIoU" and row.table not in paper.ablations and SERVER not in caveats(recipe)
 
 
 def with_tables(text: str, named: dict[str, str]) -> str:
