@@ -1,6 +1,7 @@
 """What the figures of all papers share: a photo, weights that are there, points of the photo, and the arrangement."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> 
             axis.set_axis_off()
     figure.legend(handles=entries, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=8)
     return figure
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a figure, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    sys.stdout.write(f"wrote {path}\n")
 
 
 def _legend(predictions: Sequence[Prediction]) -> list[Patch]:

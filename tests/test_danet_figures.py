@@ -72,12 +72,19 @@ def test_channel_maps_are_the_output_of_the_module(network: DANet, picture: Imag
     assert channel_maps(network, picture).shape == (24, 12, 20)
 
 
-def test_the_command_writes_a_picture(network: DANet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_writes_a_picture_and_says_where(
+    network: DANet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    picture: Image.Image,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     network.save_pretrained(tmp_path / "weights")
     picture.save(tmp_path / "photo.png")
     words = [str(tmp_path / "photo.png"), "--weights", str(tmp_path / "weights"), "--point", "5,6", "--point", "150,90"]
     monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--channel", "2", "--to", str(tmp_path / "figure.png")])
     figures.main()
+    assert f"wrote {tmp_path / 'figure.png'}\n" in capsys.readouterr().out
     with Image.open(tmp_path / "figure.png") as drawn:
         assert min(drawn.size) > 400
         assert len(drawn.convert("RGB").getcolors(2**24)) > 100

@@ -89,12 +89,12 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_changed_recipe_has_a_folder_of_its_own() -> None:
     published = recipe()
     other = dataclasses.replace(published, data=dataclasses.replace(published.data, name="hub:org/own"))
-    assert place(published, Run(), published) == Path("runs/tiny")
-    assert place(recipe(batch=2), Run(name="mine"), published) == Path("runs/mine")
-    changed = {place(recipe(batch=batch), Run(), published).name for batch in (2, 3)}
+    assert place(published, Run(), published, "none") == Path("runs/tiny")
+    assert place(recipe(batch=2), Run(name="mine"), published, "none") == Path("runs/mine")
+    changed = {place(recipe(batch=batch), Run(), published, "none").name for batch in (2, 3)}
     assert len(changed) == 2
     assert all(name.startswith("tiny-changed-") for name in changed)
-    assert place(other, Run(), published).name.startswith("tiny-on-hub-org-own-")
+    assert place(other, Run(), published, "none").name.startswith("tiny-on-hub-org-own-")
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ""])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from core import comparison
 from core.errors import door
-from core.figures import cell, of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet
+from core.figures import cell, of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet, write
 from core.images.panels import Panel
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet
@@ -70,7 +70,7 @@ def main() -> None:
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)
-    drawn.savefig(options.to, dpi=120)
+    write(drawn, options.to)
 
 
 if __name__ == "__main__":

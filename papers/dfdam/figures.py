@@ -18,7 +18,7 @@ from PIL import Image
 
 from core import comparison
 from core.errors import door
-from core.figures import cell, open_photo, overview, refuse_missing_weights, sheet
+from core.figures import cell, open_photo, overview, refuse_missing_weights, sheet, write
 from core.images.painting import plot
 from core.images.panels import Curves
 from core.networks.network import Prediction
@@ -90,8 +90,8 @@ def main() -> None:
         options = tyro.cli(Options, description=__doc__)
         weights, maps = figures(options)
         options.to.mkdir(parents=True, exist_ok=True)
-    weights.savefig(options.to / "figure7.png", dpi=120)
-    maps.savefig(options.to / "figure8.png", dpi=120)
+    write(weights, options.to / "figure7.png")
+    write(maps, options.to / "figure8.png")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from core import comparison
 from core.errors import door
-from core.figures import of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet
+from core.figures import of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet, write
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO
@@ -57,7 +57,7 @@ def main() -> None:
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)
-    drawn.savefig(options.to, dpi=120)
+    write(drawn, options.to)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from core import comparison, datasets
 from core.errors import door, require, unknown
-from core.figures import cell, open_photo, sheet
+from core.figures import cell, open_photo, sheet, write
 from core.images.pixels import as_tested
 from core.networks import repository
 from core.networks.network import About
@@ -115,7 +115,7 @@ def main() -> None:
     with door():
         options = tyro.cli(Options, description=__doc__)
         drawn = figure(options)
-    drawn.savefig(options.to, dpi=120)
+    write(drawn, options.to)
 
 
 if __name__ == "__main__":
