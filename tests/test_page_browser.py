@@ -103,11 +103,12 @@ def click(page: Any, x: float, y: float, place: int = 0) -> str:
     """Click at shares of the width and height of a picture; return the caption of what comes then."""
     stack = page.locator(f"#picture{place} .stack")
     stack.scroll_into_view_if_needed()
-    before = page.locator("#pixel0").inner_text()
+    known = page.locator("#pixel0 caption")
+    before = known.inner_text() if known.count() else ""
     box = stack.bounding_box()
     stack.click(position={"x": x * box["width"], "y": y * box["height"]})
-    page.wait_for_function("before => document.querySelector('#pixel0').innerText !== before", arg=before)
-    page.wait_for_selector("#pixel0 .probabilities")
+    caption = "document.querySelector('#pixel0 caption')?.innerText"
+    page.wait_for_function(f"before => ![undefined, before].includes({caption})", arg=before)
     return str(page.inner_text("#pixel0 caption"))
 
 
