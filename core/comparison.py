@@ -20,10 +20,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from core import datasets
+from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs
-from core.datasets.transforms import TestSamples
 from core.errors import door, require
 from core.images import pictures, sheets
+from core.images.bands import shown
 from core.networks.network import Network
 
 WORD = "compare"
@@ -95,14 +96,12 @@ def _pairs(network: Network, options: Options) -> Pairs:
 def _row(
     pairs: Pairs, number: int, columns: Sequence[tuple[Network, str | None]]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    shown: UInt8[np.ndarray, "h w 3"] | None = None
+    channels = len(columns[0][0].normalisation.mean)
+    picture, labels = Pixels(pairs, channels=channels).pair(number)
+    yield shown(picture)
     for network, part in columns:
-        samples = TestSamples(pairs, network.normalisation)
-        if shown is None:
-            yield (shown := samples.picture(number))
         with network.without(part) if part is not None else nullcontext():
-            yield pictures.colourise(network.predict(Image.fromarray(shown)).labels, pairs.classes)
-    _, labels = samples[number]
+            yield pictures.colourise(network.predict(picture).labels, pairs.classes)
     yield pictures.colourise(labels, pairs.classes)
 
 

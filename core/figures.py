@@ -14,7 +14,8 @@ from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
 from core.images.pictures import percent, shares
 from core.images.reading import open_rgb
-from core.networks.network import Network, Prediction
+from core.networks.network import Network
+from core.networks.prediction import Prediction
 
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""

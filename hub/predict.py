@@ -23,9 +23,9 @@ from core.errors import door
 from core.images.bands import header_of
 from core.images.reading import ENDINGS
 from core.memory import free_memory
-from core.networks.costs import scores_bytes
 from core.networks.network import Network
 from core.networks.prediction import Prediction
+from core.networks.workload import scores_bytes
 from core.recipe import Precision, Protocol
 from hub.networks import from_pretrained
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.images.pixels import Normalisation, scaled_size
-from core.networks import costs, inference
-from core.networks.costs import positions, windows_at_once
+from core.networks import inference, workload
 from core.networks.inference import infer
+from core.networks.workload import positions, windows_at_once
 from core.recipe import Protocol
 
 Merge = Literal["softmax", "scores", "exp"]
@@ -292,7 +292,7 @@ def test_large_images_take_their_scores_twice_at_most(monkeypatch: pytest.Monkey
         gc.collect()
         before = _bytes_alive()
         infer(network, image, protocol)
-        assert max(held) - before <= 1.2 * costs.scores_bytes(600, 800, 5, protocol) + 4 * 3 * 600 * 800
+        assert max(held) - before <= 1.2 * workload.scores_bytes(600, 800, 5, protocol) + 4 * 3 * 600 * 800
         network.convolution._forward_hooks.clear()
 
 
@@ -308,11 +308,11 @@ def _bytes_alive() -> int:
 def test_a_photo_of_12_megapixels_takes_less_than_6_gb_by_windows() -> None:
     cpu = torch.device("cpu")
     windows = Protocol(crop=768, stride=512, flip=True, merge="exp")
-    assert costs.scores_bytes(3000, 4000, 19, windows) == 4 * 19 * 3000 * 4000
-    assert 3.5e9 < costs.memory(3000, 4000, 19, windows, cpu) < 5e9
-    assert costs.memory(3000, 4000, 19, Protocol(), cpu) > 15e9
+    assert workload.scores_bytes(3000, 4000, 19, windows) == 4 * 19 * 3000 * 4000
+    assert 3.5e9 < workload.memory(3000, 4000, 19, windows, cpu) < 5e9
+    assert workload.memory(3000, 4000, 19, Protocol(), cpu) > 15e9
     several = replace(windows, scales=(0.5, 1.0, 2.0))
-    assert costs.scores_bytes(3000, 4000, 19, several) == 4 * 19 * 5 * 3000 * 4000
+    assert workload.scores_bytes(3000, 4000, 19, several) == 4 * 19 * 5 * 3000 * 4000
 
 
 def test_windows_at_once_follow_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,9 @@ from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
 from core.networks.backbones import Backbone
-from core.networks.costs import refuse_excess, work
 from core.networks.network import About, load_matching
 from core.networks.prediction import Picture, Prediction
+from core.networks.workload import refuse_excess, work
 from core.recipe import Protocol
 from papers.danet.model import Architecture, DANet
 from papers.pdanet.model import PDANet

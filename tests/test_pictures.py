@@ -15,7 +15,7 @@ from core.images.painting import CROSS, DOT, FRAME, diagram, numbered, paint
 from core.images.panels import Curves, Panel
 from core.images.pictures import colourise, overlay, shares
 from core.images.sheets import CELL, contact_sheet
-from core.networks.network import Prediction
+from core.networks.prediction import Prediction
 
 CLASSES = Classes(("road", "a rather long name", "sky"), ((128, 64, 128), (0, 200, 0), (70, 130, 180)))
 LABELS = np.array([[0, 1, 2], [IGNORE, 2, 0]])

@@ -197,7 +197,7 @@ print(len([one for one in caught if "synchronizing CUDA operation" in str(one.me
 @pytest.mark.cuda
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_a_step_waits_for_the_gpu_once(reading: str) -> None:
-    """In a process without type checks, which Triton's compiler can't see through."""
+    """In a process of its own, without the type checks of the tests, so that only the step can wait."""
     root = Path(__file__).parent.parent
     command = [sys.executable, "-c", WAITS, reading]
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)

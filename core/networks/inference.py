@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.images.pixels import Normalisation
-from core.networks.costs import positions, seen_size, windows_at_once
+from core.networks.workload import positions, seen_size, windows_at_once
 from core.recipe import Protocol
 
 STRIP = 2**22

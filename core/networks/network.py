@@ -20,11 +20,11 @@ from core.images.pixels import Normalisation
 from core.memory import free_memory
 from core.networks import fingerprint, repository, weights
 from core.networks.backbones import Backbone
-from core.networks.costs import memory, refuse_excess
 from core.networks.inference import infer_each
 from core.networks.parts import StandIns, replaced
 from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
 from core.networks.segmenter import Segmenter
+from core.networks.workload import memory, refuse_excess
 from core.recipe import Precision, Protocol
 from core.values import from_json, to_json
 
@@ -147,7 +147,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
                 photograph is turned as its camera says, 16 bits become 8. Small pictures of a list go through the
                 network together; the scores of all are kept, so cut a long list into parts.
             protocol: how to test it; None takes the checkpoint's own, or the whole image at once. Its own is refused
-                if it asks for far more work than any paper's does (`core.networks.costs`); one that you pass is not.
+                if it asks for far more work than any paper's does (`core.networks.workload`); one that you pass is not.
             precision: of products and convolutions; fp16 needs a GPU. Scores are float32.
 
         Raises:

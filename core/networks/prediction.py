@@ -45,9 +45,7 @@ class Prediction:
 
     def shares(self) -> dict[str, float]:
         """The share of the pixels that each class has, from 0 to 1, the largest first; classes without one left out."""
-        counts = torch.bincount(self.labels.flatten().long(), minlength=len(self.classes))
-        shares = zip(self.classes.names, (counts / counts.sum()).tolist(), strict=True)
-        return dict(sorted(((name, share) for name, share in shares if share), key=lambda pair: -pair[1]))
+        return {name: share for name, _, share in pictures.shares(self.labels, self.classes)}
 
     def __repr__(self) -> str:
         """The size and the largest classes, in one line."""

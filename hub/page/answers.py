@@ -14,7 +14,8 @@ from core.errors import require, unknown
 from core.images.panels import Attended, Point
 from core.images.pixels import LOOKED_AT, scaled_size
 from core.images.reading import Embedded, header, open_rgb
-from core.networks.network import Network, Prediction
+from core.networks.network import Network
+from core.networks.prediction import Prediction
 from core.recipe import Protocol
 from hub.networks import from_pretrained
 

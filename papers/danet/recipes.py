@@ -11,6 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
+from core.tiny import CAMVID, tiny
 from papers.danet import public
 from papers.danet.attention import attention
 from papers.danet.loss import loss
@@ -21,7 +22,6 @@ DEMO = "danet-demo"
 CITYSCAPES = Data("cityscapes", num_classes=19)
 PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
 COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
-CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 
 R50 = Backbone("resnet50")
@@ -275,27 +275,10 @@ _CAMVID_R18 = _camvid("danet-r18-camvid", "DANet Res18", Architecture(Backbone("
 _CAMVID_R18_FCN = _camvid("danet-r18-camvid-fcn", "Dilated FCN Res18", _only(Backbone("resnet18")), ONE_LOSS)
 
 
-def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
-    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
-
-    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
-    """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid from scratch, {what}, under a million weights",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
-        backbone_weights="none",
-    )
-
-
 _TINY_BACKBONE = Backbone("resnet16_tiny")
 _TINY = (
-    _tiny("danet-tiny-camvid", "DANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4), 0.05),
-    _tiny("danet-tiny-camvid-fcn", "Dilated FCN Res16-tiny", _only(_TINY_BACKBONE), 0.15),
+    tiny("danet-tiny-camvid", "DANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4), 0.05),
+    tiny("danet-tiny-camvid-fcn", "Dilated FCN Res16-tiny", _only(_TINY_BACKBONE), 0.15),
 )
 
 

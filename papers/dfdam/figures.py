@@ -21,7 +21,7 @@ from core.errors import door
 from core.figures import cell, open_photo, overview, refuse_missing_weights, sheet, write
 from core.images.painting import plot
 from core.images.panels import Curves
-from core.networks.network import Prediction
+from core.networks.prediction import Prediction
 from papers.dfdam.attention import Modules, channel_map, channels_to_show, confidence, gates, modules_of
 from papers.dfdam.model import DFDAM
 from papers.dfdam.recipes import DEMO

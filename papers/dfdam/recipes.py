@@ -11,6 +11,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.tiny import CAMVID, tiny
 from papers.dfdam.attention import attention
 from papers.dfdam.complexity import SIZE, columns
 from papers.dfdam.loss import loss
@@ -21,7 +22,6 @@ DEMO = "dfdam-demo"
 CITYSCAPES = Data("cityscapes", num_classes=19)
 VOC = Data("voc2012", num_classes=21, train="trainaug")
 """Training on the 10,582 images of VOC and the Semantic Boundaries Dataset together."""
-CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -169,27 +169,10 @@ _CAMVID_R18_SUM = _camvid("dfdam-r18-camvid-sum", "Sum (baseline)", _sum(R18))
 _CAMVID_R18_DAFM = _camvid("dfdam-r18-camvid-dafm", "DAFM", _dafm(R18))
 
 
-def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
-    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
-
-    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
-    """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid from scratch, {what}, under a million weights",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
-        backbone_weights="none",
-    )
-
-
 _TINY_NETWORK = Architecture(Backbone("resnet16_tiny", output_stride=32), channels=64)
 _TINY = (
-    _tiny("dfdam-tiny-camvid", "DAFM + 2DPAM Res16-tiny", _TINY_NETWORK, 0.05),
-    _tiny("dfdam-tiny-camvid-sum", "Sum (baseline) Res16-tiny", _sum(_TINY_NETWORK), 0.05),
+    tiny("dfdam-tiny-camvid", "DAFM + 2DPAM Res16-tiny", _TINY_NETWORK, 0.05),
+    tiny("dfdam-tiny-camvid-sum", "Sum (baseline) Res16-tiny", _sum(_TINY_NETWORK), 0.05),
 )
 
 

@@ -12,6 +12,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.tiny import CAMVID, tiny
 from papers.pdanet import public
 from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
@@ -20,7 +21,6 @@ from papers.pdanet.model import Architecture, PDANet
 DEMO = "pdanet-demo"
 
 ADE20K = Data("ade20k", num_classes=150)
-CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 
 SHORT_SIDE = 450
@@ -108,27 +108,10 @@ _CAMVID = (
 )
 
 
-def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
-    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
-
-    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
-    """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid from scratch, {what}, under a million weights",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
-        backbone_weights="none",
-    )
-
-
 _TINY_BACKBONE = Backbone("resnet16_tiny")
 _TINY = (
-    _tiny("pdanet-tiny-camvid", "PDANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4), 0.15),
-    _tiny("pdanet-tiny-camvid-fcn", "FCN Res16-tiny", Architecture(_TINY_BACKBONE, "fcn"), 0.15),
+    tiny("pdanet-tiny-camvid", "PDANet Res16-tiny", Architecture(_TINY_BACKBONE, reduction=4), 0.15),
+    tiny("pdanet-tiny-camvid-fcn", "FCN Res16-tiny", Architecture(_TINY_BACKBONE, "fcn"), 0.15),
 )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.tiny import CAMVID, tiny
 from papers.ranet.attention import attention
 from papers.ranet.complexity import columns
 from papers.ranet.loss import loss
@@ -23,7 +24,6 @@ FINE_AND_COARSE = replace(CITYSCAPES, train="train+coarse")
 """2,975 images with fine labels and 19,998 with coarse ones, as one training set."""
 PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
 COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
-CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 
 R101 = Backbone("resnet101", stem="deep64")
@@ -269,27 +269,10 @@ _COARSE = (
 )
 
 
-def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
-    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
-
-    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
-    """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid from scratch, {what}, under a million weights",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
-        backbone_weights="none",
-    )
-
-
 _TINY_BACKBONE = Backbone("resnet16_tiny")
 _TINY = (
-    _tiny("ranet-tiny-camvid", "RANet Res16-tiny", Architecture(_TINY_BACKBONE), 0.05),
-    _tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none"), 0.15),
+    tiny("ranet-tiny-camvid", "RANet Res16-tiny", Architecture(_TINY_BACKBONE), 0.05),
+    tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none"), 0.15),
 )
 
 

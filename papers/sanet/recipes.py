@@ -13,6 +13,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
+from core.tiny import CAMVID, tiny
 from papers.sanet.attention import attention
 from papers.sanet.complexity import SIZE, columns
 from papers.sanet.loss import loss
@@ -25,7 +26,6 @@ PASCAL_CONTEXT_60 = Data("pascal_context", num_classes=60)
 VOC_AUGMENTED = Data("voc2012", num_classes=21, train="trainaug")
 VOC = Data("voc2012", num_classes=21, train="trainval")
 COCO = Data("coco_voc", num_classes=21)
-CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 
 R50 = Architecture(Backbone("resnet50", stem="deep64"))
@@ -259,27 +259,10 @@ _CAMVID_8421 = (
 )
 
 
-def _tiny(name: str, what: str, architecture: Architecture, rate: float) -> Recipe[Architecture]:
-    """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
-
-    All papers share these conditions. The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
-    """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid from scratch, {what}, under a million weights",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
-        optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
-        backbone_weights="none",
-    )
-
-
 _TINY_NETWORK = Architecture(Backbone("resnet16_tiny"))
 _TINY = (
-    _tiny("sanet-tiny-camvid", "SANet Res16-tiny", _TINY_NETWORK, 0.05),
-    _tiny("sanet-tiny-camvid-fcn", "FCN Res16-tiny", _fcn(_TINY_NETWORK), 0.15),
+    tiny("sanet-tiny-camvid", "SANet Res16-tiny", _TINY_NETWORK, 0.05),
+    tiny("sanet-tiny-camvid-fcn", "FCN Res16-tiny", _fcn(_TINY_NETWORK), 0.15),
 )
 
 
