@@ -7,14 +7,18 @@
 Each training has one thread, so that a processor of the same kind gives the same numbers, and as many run side by side
 as there are cores.
 
-A demo recipe is trained for 8 of its 40 epochs. It must reach the mean mIoU of its recorded seeds less three of their
-standard deviations. The gate trains seed 0, one of the recorded: five values are never further below their mean than
-1.8 of their own deviations, so that, on the same kind of machine, only a change of the code can turn the gate red.
-Elsewhere numbers are rounded otherwise, which is as good as another seed.
+*Level.* A demo recipe is trained for 8 of its 40 epochs. It must reach the mean mIoU of its recorded seeds less three
+of their standard deviations. The gate trains seed 0, one of the recorded: five values are never further below their
+mean than 1.8 of their own deviations, so that, on the same kind of machine, only a change of the code can turn the gate
+red. Elsewhere numbers are rounded otherwise, which is as good as another seed.
+
+*Gain.* The same network without the paper's modules is recorded with the same seeds, and the gain of a seed is the
+demo's mIoU less its baseline's. Where the mean gain exceeds the spread of the gains (largest less smallest), the gate
+trains the baseline as well and holds the gain to the same rule. Elsewhere it prints the recorded gains and judges none.
 
 The values stand in learning.toml, which is only appended to; of a seed that was recorded again, the last value counts.
-The exit code is 0 if all reach it, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded,
-or a training that ended with an error.
+The exit code is 0 if all hold, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded, or a
+training that ended with an error.
 """
 
 import os
@@ -36,6 +40,7 @@ import papers
 from ci.golden import committed
 from core import files
 from core.errors import refuse
+from core.paper import Paper
 from core.training.folder import SCORE
 
 ROOT = Path(__file__).parent.parent
@@ -48,38 +53,33 @@ DEVIATIONS = 3.0
 Line = dict[str, Any]
 
 
-def command(folder: str, seed: int, to: Path) -> list[str]:
-    """The words that train a demo for the budget."""
-    words = [f"papers/{folder}/train.py", _demo(folder), "--recipe.optimisation.length", str(EPOCHS)]
-    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to), "--name", _demo(folder)]
+def command(recipe: str, seed: int, to: Path) -> list[str]:
+    """The words that train a recipe for the budget."""
+    words = [f"papers/{papers.paper_of(recipe).folder}/train.py", recipe, "--recipe.optimisation.length", str(EPOCHS)]
+    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to), "--name", recipe]
 
 
-def _demo(folder: str) -> str:
-    (demo,) = (paper.demo for paper in papers.every() if paper.folder == folder)
-    return demo
-
-
-def trained(folder: str, seed: int) -> Line:
-    """Train a demo for the budget, and return what is recorded of it.
+def trained(recipe: str, seed: int) -> Line:
+    """Train a recipe for the budget, and return what is recorded of it.
 
     Raises:
         ValueError: with its last words, if the training ended with an error.
     """
     with tempfile.TemporaryDirectory() as to:
         started = time.perf_counter()
-        words = [sys.executable, *command(folder, seed, Path(to))]
+        words = [sys.executable, *command(recipe, seed, Path(to))]
         done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
         seconds = round(time.perf_counter() - started)
-        score = files.read_json(Path(to) / _demo(folder) / SCORE)
+        score = files.read_json(Path(to) / recipe / SCORE)
     if done.returncode or score is None:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise ValueError(f"train.py ended with status {done.returncode}: {lines[-1]}")
     told = {name: score[name] for name in ("commit", "date", "hardware")}
-    return {"paper": folder, "epochs": EPOCHS, "seed": seed, "mean_iou": score["mean_iou"], "seconds": seconds, **told}
+    return {"recipe": recipe, "epochs": EPOCHS, "seed": seed, "mean_iou": score["mean_iou"], "seconds": seconds, **told}
 
 
 def side_by_side(trainings: Iterable[tuple[str, int]]) -> Iterator[Line | ValueError]:
-    """Train seeds of demos, one on each core, and return what came of them, in order."""
+    """Train seeds of recipes, one on each core, and return what came of them, in order."""
 
     def attempt(training: tuple[str, int]) -> Line | ValueError:
         try:
@@ -91,11 +91,22 @@ def side_by_side(trainings: Iterable[tuple[str, int]]) -> Iterator[Line | ValueE
         yield from pool.map(attempt, trainings)
 
 
-def recorded(folder: str, file: Path = RECORDED) -> dict[int, float]:
-    """The mIoU of each recorded seed of a paper, at today's budget."""
+def recorded(recipe: str, file: Path = RECORDED) -> dict[int, float]:
+    """The mIoU of each recorded seed of a recipe, at today's budget."""
     lines = tomllib.loads(file.read_text(encoding="utf-8")).get("run", [])
-    own = [line for line in lines if line["paper"] == folder and line["epochs"] == EPOCHS]
+    own = [line for line in lines if line["recipe"] == recipe and line["epochs"] == EPOCHS]
     return {line["seed"]: float(line["mean_iou"]) for line in own}
+
+
+def gains(paper: Paper, file: Path = RECORDED) -> list[float]:
+    """The points by which the demo exceeds its baseline, for each seed of which both are recorded."""
+    demo, baseline = recorded(paper.demo, file), recorded(paper.demo_baseline, file)
+    return [demo[seed] - baseline[seed] for seed in sorted(demo.keys() & baseline.keys())]
+
+
+def helps(values: Sequence[float]) -> bool:
+    """Return True if there are enough gains and their mean exceeds their spread."""
+    return len(values) >= len(SEEDS) and statistics.mean(values) > max(values) - min(values)
 
 
 def least(values: Sequence[float]) -> float:
@@ -111,50 +122,75 @@ def least(values: Sequence[float]) -> float:
     return statistics.mean(values) - DEVIATIONS * statistics.stdev(values)
 
 
-def judge(folders: Sequence[str], file: Path) -> int:
+def judge(chosen: Sequence[Paper], file: Path) -> int:
     """Train demos, print how they did, and return the exit code."""
     started = time.perf_counter()
-    wanted: dict[str, float] = {}
     codes: list[int] = []
-    for folder in folders:
+    ready: list[Paper] = []
+    for paper in chosen:
         try:
-            wanted[folder] = least(list(recorded(folder, file).values()))
+            least(list(recorded(paper.demo, file).values()))
+            ready.append(paper)
         except ValueError as error:
-            codes.append(_say(folder, f"not judged: {error}", 2))
-    for folder, line in zip(wanted, side_by_side((folder, SEEDS[0]) for folder in wanted), strict=True):
-        if isinstance(line, ValueError):
-            codes.append(_say(folder, f"not judged: {line}", 2))
-            continue
-        values = list(recorded(folder, file).values())
-        holds = line["mean_iou"] >= wanted[folder]
-        said = (
-            f"mIoU {line['mean_iou']:.2f} after {line['seconds']} s, at least {wanted[folder]:.2f} wanted (mean "
-            f"{statistics.mean(values):.2f} - {DEVIATIONS:g} x {statistics.stdev(values):.2f}, {len(values)} seeds): "
-            f"{'reached' if holds else 'falls short'}"
-        )
-        codes.append(_say(folder, said, 0 if holds else 1))
+            codes.append(_say(paper.demo, f"not judged: {error}", 2))
+    trainings = [paper.demo for paper in ready]
+    trainings += [paper.demo_baseline for paper in ready if helps(gains(paper, file))]
+    lines = dict(zip(trainings, side_by_side((recipe, SEEDS[0]) for recipe in trainings), strict=True))
+    for paper in ready:
+        codes.append(_level(paper, lines[paper.demo], file))
+        codes.append(_gain(paper, lines, file))
     sys.stdout.write(f"{time.perf_counter() - started:.0f} s in all\n")
     return 1 if 1 in codes else max(codes, default=2)
 
 
-def _say(folder: str, sentence: str, code: int) -> int:
-    sys.stdout.write(f"{folder}: {sentence}\n")
+def _level(paper: Paper, line: Line | ValueError, file: Path) -> int:
+    if isinstance(line, ValueError):
+        return _say(paper.demo, f"not judged: {line}", 2)
+    reached = f"mIoU {line['mean_iou']:.2f} after {line['seconds']} s"
+    return _held(paper.demo, reached, line["mean_iou"], list(recorded(paper.demo, file).values()))
+
+
+def _gain(paper: Paper, lines: dict[str, Line | ValueError], file: Path) -> int:
+    """Say the recorded gain; hold the trained one to it where it was trained."""
+    values = gains(paper, file)
+    if not helps(values):
+        each = ", ".join(f"{value:+.2f}" for value in values) or "none recorded"
+        return _say(paper.demo, f"gain over {paper.demo_baseline} not held, it is within its spread: {each}", 0)
+    demo, baseline = lines[paper.demo], lines[paper.demo_baseline]
+    if isinstance(demo, ValueError) or isinstance(baseline, ValueError):
+        failed = demo if isinstance(demo, ValueError) else baseline
+        return _say(paper.demo, f"gain over {paper.demo_baseline} not judged: {failed}", 2)
+    gain = demo["mean_iou"] - baseline["mean_iou"]
+    return _held(paper.demo, f"gain over {paper.demo_baseline} {gain:+.2f}", gain, values)
+
+
+def _held(recipe: str, reached: str, value: float, values: Sequence[float]) -> int:
+    """Hold a value to those recorded of its kind, say so, and return 0 or 1."""
+    wanted = least(values)
+    rule = f"mean {statistics.mean(values):.2f} - {DEVIATIONS:g} x {statistics.stdev(values):.2f}, {len(values)} seeds"
+    verdict = "reached" if value >= wanted else "falls short"
+    return _say(recipe, f"{reached}, at least {wanted:.2f} wanted ({rule}): {verdict}", int(value < wanted))
+
+
+def _say(recipe: str, sentence: str, code: int) -> int:
+    sys.stdout.write(f"{recipe}: {sentence}\n")
     sys.stdout.flush()
     return code
 
 
-def record(folders: Sequence[str], file: Path) -> int:
-    """Measure the seeds that are missing, append each, and return the exit code."""
+def record(chosen: Sequence[Paper], file: Path) -> int:
+    """Measure the seeds that are missing of demos and baselines, append each, and return the exit code."""
     commit = committed()
-    missing = [(folder, seed) for folder in folders for seed in SEEDS if seed not in recorded(folder, file)]
+    recipes = [recipe for paper in chosen for recipe in (paper.demo, paper.demo_baseline)]
+    missing = [(recipe, seed) for recipe in recipes for seed in SEEDS if seed not in recorded(recipe, file)]
     codes: list[int] = []
-    for (folder, seed), line in zip(missing, side_by_side(missing), strict=True):
+    for (recipe, seed), line in zip(missing, side_by_side(missing), strict=True):
         if isinstance(line, ValueError):
-            codes.append(_say(folder, f"seed {seed} is not recorded: {line}", 2))
+            codes.append(_say(recipe, f"seed {seed} is not recorded: {line}", 2))
             continue
         with file.open("a", encoding="utf-8") as opened:
             opened.write(to_toml({**line, "commit": commit}))
-        codes.append(_say(folder, f"seed {seed}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s", 0))
+        codes.append(_say(recipe, f"seed {seed}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s", 0))
     return max(codes, default=0)
 
 
@@ -181,7 +217,8 @@ def main(arguments: list[str] | None = None) -> int:
     for folder in options.papers:
         if folder not in papers.NAMES:
             refuse(f"there is no paper {folder!r}; there are {', '.join(papers.NAMES)}")
-    return (record if options.record else judge)(options.papers, options.file)
+    chosen = [paper for paper in papers.every() if paper.folder in options.papers]
+    return (record if options.record else judge)(chosen, options.file)
 
 
 if __name__ == "__main__":

@@ -413,6 +413,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
+    demo_baseline=_DEMO_BASELINE.name,
     ablations=("Table 1", "configs/danet", "its README"),
     public=public.LAYOUTS,
     golden_merge="exp",

@@ -274,6 +274,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
+    demo_baseline=_DEMO_BASELINE.name,
     ablations=("Table 1", "Table 2"),
     convention=Convention("thop", SIZE),
     columns=columns,

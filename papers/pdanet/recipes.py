@@ -177,6 +177,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
+    demo_baseline=_DEMO_BASELINE.name,
     convention=Convention("products", (600, 600)),
     public=public.LAYOUTS,
 )

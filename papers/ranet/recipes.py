@@ -350,6 +350,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
+    demo_baseline=_DEMO_BASELINE.name,
     ablations=("Section 5.1", "Table 1", "Table 2"),
     columns=columns,
     tested_by={recipe.name: CoarseSegmentation for recipe in _COARSE},

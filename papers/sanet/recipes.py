@@ -373,6 +373,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
+    demo_baseline=_DEMO_BASELINE.name,
     ablations=("Table 3",),
     convention=Convention("ptflops", SIZE),
     columns=columns,
