@@ -83,13 +83,14 @@ def in_words(protocol: Protocol) -> str:
 def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
     """The value measured at the latest commit that measured this recipe: its mean and range, if of several seeds.
 
-    A changed recipe is another row, and does not count.
+    A changed recipe is another row, and does not count. On a CPU the number of threads moves the value, and is said.
     """
     found = [entry for entry in entries if entry["recipe"] == name and not changes(entry)]
     values = [value_of(entry, metric) for entry in found if entry["commit"] == found[-1]["commit"]]
     known = [value for value in values if value is not None]
     if len(known) < 2:
-        return "".join(f"{value:.2f}" for value in known)
+        threads = [entry["hardware"] for entry in found[-1:] if "threads" in entry["hardware"]]
+        return "".join(f"{value:.2f}" for value in known) + "".join(f" ({hardware})" for hardware in threads)
     return f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f}, {len(known)} seeds)"
 
 
@@ -199,7 +200,8 @@ def first_page(entries: Sequence[Entry]) -> str:
             if _public(paper, recipe, row)
         ]
         value, best = max(known, key=lambda pair: pair[0], default=(None, None))  # the first of equal ones
-        ladder = [f"`{name}` {latest(name, 'mIoU', entries)}" for name in paper.recipes if name in measured - {best}]
+        own = [name for name, recipe in paper.recipes.items() if recipe.data.name == "camvid" and name in measured]
+        ladder = [f"`{name}` {latest(name, 'mIoU', entries)}" for name in own]
         row = ("none", "", "")
         if value is not None and best is not None:
             row = (f"`{best}`", f"{value:.2f}", latest(best, "mIoU", entries) or "not trained here")

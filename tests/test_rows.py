@@ -12,7 +12,7 @@ import pytest
 
 import papers
 from ci import rows
-from ci.rows import SERVER, Row, caveats, circumstances, in_words, latest, listing, main, spent, table
+from ci.rows import SERVER, Row, caveats, circumstances, first_page, in_words, latest, listing, main, spent, table
 from core.recipe import Protocol
 
 Printed = dict[str, tuple[tuple[str, str, float], ...]]
@@ -156,6 +156,19 @@ def test_the_latest_commit_counts_and_seeds_are_averaged() -> None:
     assert latest("danet-demo", "mIoU", entries) == "51.00 (50.00 to 52.00, 2 seeds)"
     assert latest("danet-demo", "pixel accuracy", entries[:2]) == "80.00"
     assert latest("dfdam-demo", "mIoU", entries) == ""
+
+
+def test_the_threads_of_a_cpu_are_told() -> None:
+    threads = "CPU, 2 threads, x86_64"
+    assert latest("danet-demo", "mIoU", [entry(50.0, hardware=threads)]) == f"50.00 ({threads})"
+    assert latest("danet-demo", "mIoU", [entry(50.0, "a", hardware=threads), entry(52.0)]) == "52.00"
+
+
+def test_the_first_page_has_networks_of_camvid_only() -> None:
+    camvid = entry(50.0, recipe="danet-tiny-camvid")
+    page = first_page([entry(58.0), camvid])  # type: ignore[list-item]
+    assert "`danet-tiny-camvid` 50.00" in page
+    assert "danet-demo" not in page
 
 
 def test_a_changed_recipe_is_not_the_row() -> None:
