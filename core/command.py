@@ -7,15 +7,17 @@ evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR] ...
 import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast
+from types import new_class
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_type_hints
 
 import tyro
 
 from core.cost import Cost
 from core.errors import refuse
 from core.recipe import AnyArchitecture, Precision, Recipe, Run
+from core.values import RARE
 
 Options = TypeVar("Options")
 
@@ -38,6 +40,9 @@ class TrainingOptions(Generic[AnyArchitecture]):
 @dataclass(frozen=True)
 class EvaluationOptions(Generic[AnyArchitecture]):
     """What a test command may choose. `weights` is a run folder or a Hub repository; None: the recipe's run folder."""
+
+    trained: ClassVar = frozenset({"architecture", "augmentation", "optimisation", "train", "validation"})
+    """What a test has no use for, and --help leaves out."""
 
     recipe: Recipe[AnyArchitecture]
     weights: Annotated[str | None, tyro.conf.arg(help="run folder or org/name; None: the recipe's run folder")] = None
@@ -74,7 +79,7 @@ def parse(
         defaults: further fields of `options` that have no default of their own.
 
     Raises:
-        SystemExit: after --help, or with a sentence if a name or an option is unknown or a value impossible.
+        SystemExit: after --help or --help-all, or with a sentence if a name or option is unknown or a value impossible.
     """
     words = list(arguments)
     name = words.pop(0) if words and not words[0].startswith("-") else demo
@@ -84,6 +89,11 @@ def parse(
         refuse(f"there is no recipe {name!r}: {hint} (--help lists them with their reported numbers)")
     default = options(recipe=recipes[name], **defaults)
     kind = cast(Any, options)[type(recipes[name].architecture)]
+    if "--help-all" in words:
+        words = ["--help"]
+    elif "--help" in words or "-h" in words:
+        default = shortened(default, getattr(options, "trained", frozenset()))
+        kind = type(default)
     program = f"{Path(sys.argv[0]).name} [RECIPE]"
     return tyro.cli(
         cast(type[Options], kind),
@@ -95,11 +105,30 @@ def parse(
     )
 
 
+def shortened(value: Any, left_out: frozenset[str]) -> Any:
+    """A frozen value in classes of the same fields, where --help shows neither rare ones nor those `left_out`."""
+    kind: Any = type(value)
+    hints = get_type_hints(kind, include_extras=True)
+    parts, shown = {}, {}
+    for name in (each.name for each in fields(value)):
+        part, hint = getattr(value, name), hints[name]
+        if is_dataclass(part):
+            part = shortened(part, left_out)
+            hint = type(part)
+        hidden = name in left_out or RARE in getattr(hint, "__metadata__", ())
+        parts[name], shown[name] = part, Annotated[hint, tyro.conf.Suppress] if hidden else hint
+    base = kind[Any] if getattr(kind, "__parameters__", ()) else kind
+    body = {"__annotations__": shown, "__doc__": kind.__doc__}
+    made: Any = new_class(kind.__name__, (base,), exec_body=lambda space: space.update(body))
+    return dataclass(frozen=True)(made)(**parts)
+
+
 def listing(recipes: Mapping[str, Recipe[Any]], demo: str, costs: Mapping[str, Cost]) -> str:
     """Every recipe with what it is, the number that its paper reports, and the GPU memory that its batch takes."""
     width = max(map(len, recipes))
     lines = [
-        f"RECIPE is one of these; without one it is {demo}. Options shown below are those of the chosen recipe.",
+        f"RECIPE is one of these; without one it is {demo}. Options below are those of the chosen recipe that commands "
+        "change most; --help-all shows them all.",
         "",
     ]
     for name, recipe in recipes.items():

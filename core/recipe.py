@@ -12,6 +12,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import tyro
 
 from core.errors import require
+from core.values import Rare
 
 AnyArchitecture = TypeVar("AnyArchitecture")
 
@@ -60,12 +61,12 @@ class Reported:
 class Data:
     """Which images: the name of a data set and its splits for training, for choosing, and for the reported number.
 
-    `name` is one of `core.datasets.DATASETS`, or `hub:org/name` for a data set on the Hugging Face Hub. `num_classes`
-    is what the recipe expects; with another data set (`--dataset`), its own number replaces it.
+    `name` is one of `core.datasets.DATASETS`, or `hub:org/name` for a data set on the Hugging Face Hub.
     """
 
     name: Annotated[str, tyro.conf.arg(aliases=["--dataset"], help="scenes, camvid, folder, hub:org/name, ...")]
-    num_classes: int
+    num_classes: Rare[int]
+    """What the recipe expects; with another data set (`--dataset`), its own number replaces it."""
     train: str = "train"
     """The split that is trained on."""
     validation: str = "val"
@@ -88,21 +89,21 @@ class Augmentation:
     """Side of the square window that is drawn at random, in pixels; None: whole images, padded to a batch's largest."""
     base: int | None = None
     """Pixels that the edge is brought to before scaling; None: its own."""
-    edge: Edge = "short"
+    edge: Rare[Edge] = "short"
     """Which edge that is."""
     scale: tuple[float, ...] | None = None
     """The lowest and the highest factor, drawn uniformly, or with `listed` the factors themselves; None: always 1."""
-    listed: bool = False
+    listed: Rare[bool] = False
     """Draw one of the factors instead of any between two."""
-    flip: bool = True
+    flip: Rare[bool] = True
     """Mirror half of the images."""
-    brightness: float = 0.0
+    brightness: Rare[float] = 0.0
     """Multiply the brightness by a factor from 1 - this to 1 + this."""
-    shared: bool = False
+    shared: Rare[bool] = False
     """Draw one factor for all images of a step."""
-    limit: int | None = None
+    limit: Rare[int | None] = None
     """The longest side that an image may have after scaling, in pixels; a longer one is reduced to it."""
-    multiple: int = 1
+    multiple: Rare[int] = 1
     """Without a crop: both sides of a batch are rounded up to a multiple of this."""
 
     def __post_init__(self) -> None:
@@ -133,19 +134,19 @@ class Optimisation:
     """Images of a step, over all processes and accumulated parts together."""
     length: int
     """Of the training, in `unit`."""
-    unit: Literal["epochs", "steps"] = "epochs"
+    unit: Rare[Literal["epochs", "steps"]] = "epochs"
     """What the length counts."""
-    schedule: Literal["poly", "linear"] = "poly"
+    schedule: Rare[Literal["poly", "linear"]] = "poly"
     """How the rate falls to 0: by (1 - step / steps) to the `power`, or linearly."""
-    power: float = 0.9
+    power: Rare[float] = 0.9
     """Of the schedule poly."""
     head_multiplier: float = 1.0
     """Everything outside the backbone learns at this times the rate."""
-    momentum: float = 0.9
+    momentum: Rare[float] = 0.9
     """Of SGD."""
     weight_decay: float = 1e-4
     """It acts on every parameter."""
-    ema: float = 0.0
+    ema: Rare[float] = 0.0
     """Decay of a moving average of the weights, which is then validated and saved; 0: none."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """For own data: AdamW in place of SGD with momentum; its rates are about a hundred times smaller."""
@@ -196,31 +197,28 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an image is tested. The same value serves validation, testing and the gates.
-
-    Of `merge`, "softmax" averages probabilities, "scores" averages the scores of windows, as mmsegmentation does, and
-    "exp" averages exp(scores + mirrored scores), which weighs confident windows more, as the released code of DANet
-    and its relatives does.
-    """
+    """How an image is tested. The same value serves validation, testing and the gates."""
 
     crop: int | None = None
     """Side of the window that slides over the image, in pixels; None: the whole image is one window."""
     stride: int | None = None
     """Steps of the window."""
-    border: Literal["shifted", "padded"] = "shifted"
+    border: Rare[Literal["shifted", "padded"]] = "shifted"
     """What becomes of the last window: shifted inside, or cut off and padded with black, as released for DANet."""
     base: int | None = None
     """Pixels that the edge is brought to before scaling; None: its own."""
-    edge: Edge = "long"
+    edge: Rare[Edge] = "long"
     """Which edge that is."""
     scales: tuple[float, ...] = (1.0,)
     """Each is tested, and the answers are merged."""
     flip: bool = False
     """Test the mirrored image too."""
-    merge: Literal["softmax", "scores", "exp"] = "softmax"
-    limit: int | None = None
+    merge: Rare[Literal["softmax", "scores", "exp"]] = "softmax"
+    """What is averaged: probabilities; the scores of windows, as in mmsegmentation; or exp(scores + mirrored scores),
+    which weighs confident windows more, as in the released code of DANet and its relatives."""
+    limit: Rare[int | None] = None
     """The longest side that an image may have, in pixels; a longer one is reduced to it."""
-    multiple: int = 1
+    multiple: Rare[int] = 1
     """Both sides are rounded up to a multiple of this, which changes the proportions by less."""
 
     def __post_init__(self) -> None:
@@ -295,57 +293,42 @@ class Run:
             "stage, if it has one",
         ),
     ] = None
-    cache: Annotated[
-        Path | None,
-        tyro.conf.arg(
-            help="folder for decoded training images and labels, 4 bytes a pixel, filled in the first epoch; None: "
-            "decode at each look"
-        ),
-    ] = None
+    cache: Path | None = None
+    """Folder for decoded training images and labels, 4 bytes a pixel, filled in the first epoch; None: decode at each
+    look."""
     restart: Annotated[
         bool, tyro.conf.arg(aliases=["--restart"], help="rename an earlier run of this name and start over")
     ] = False
-    resume_anyway: bool = False
+    resume_anyway: Rare[bool] = False
     """Go on with another precision, number of processes or threads, or torch version; the score then says so."""
     seed: int = 0
     """Of the order of the images, their augmentation, dropout and untrained weights."""
-    workers: Annotated[
-        int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
-    ] = None
-    threads: Annotated[
-        int | None, tyro.conf.arg(help="CPU threads of a process that trains on a CPU; None: its share of the cores")
-    ] = None
-    accumulate: Annotated[
-        int, tyro.conf.arg(help="parts of a batch computed one after another; BatchNorm then sees the smaller part")
-    ] = 1
-    recompute: Annotated[
-        bool,
-        tyro.conf.arg(help="compute the backbone's blocks again in the backward pass: less memory, the same numbers"),
-    ] = False
+    workers: int | None = None
+    """Processes that load images; None: what `core.machine.workers` says."""
+    threads: Rare[int | None] = None
+    """CPU threads of a process that trains on a CPU; None: its share of the cores."""
+    accumulate: int = 1
+    """Parts of a batch computed one after another; BatchNorm then sees the smaller part."""
+    recompute: bool = False
+    """Compute the backbone's blocks again in the backward pass: less memory, the same numbers."""
     precision: Precision = "fp32"
     """Of products and convolutions; weights and sums stay float32."""
-    compile: Annotated[
-        bool, tyro.conf.arg(help="compile the network for training; it is tested and saved as it is")
-    ] = False
-    cuda_graphs: Annotated[
-        bool,
-        tyro.conf.arg(help="with compile: replay a step's kernels as one graph; for small networks and a fixed crop"),
-    ] = False
-    channels_last: Annotated[
-        ChannelsLast,
-        tyro.conf.arg(help="images lie in memory pixel by pixel; auto: on a GPU in half precision, where it is faster"),
-    ] = "auto"
-    deterministic: Annotated[
-        bool, tyro.conf.arg(help="the same run gives the same weights on one GPU, or an error names what can't; slower")
-    ] = False
-    log_every: Annotated[int, tyro.conf.arg(help="steps between lines of metrics.jsonl")] = 10
-    save_every: Annotated[int, tyro.conf.arg(help="steps between resumable states")] = 200
+    compile: bool = False
+    """Compile the network for training; it is tested and saved as it is."""
+    cuda_graphs: Rare[bool] = False
+    """With compile: replay a step's kernels as one graph; for small networks and a fixed crop."""
+    channels_last: Rare[ChannelsLast] = "auto"
+    """Images lie in memory pixel by pixel; auto: on a GPU in half precision, where it is faster."""
+    deterministic: Rare[bool] = False
+    """The same run gives the same weights on one GPU, or an error names what can't; slower."""
+    log_every: Rare[int] = 10
+    """Steps between lines of metrics.jsonl."""
+    save_every: Rare[int] = 200
+    """Steps between resumable states."""
     validate_every: int | None = None
     """Epochs between validations; 0: none. None: none for papers' rows, else as costs less than a tenth of the time."""
-    validation: Annotated[
-        Literal["protocol", "whole"],
-        tyro.conf.arg(help="validate with the recipe's own protocol, or cheaper: the whole image once"),
-    ] = "protocol"
+    validation: Rare[Literal["protocol", "whole"]] = "protocol"
+    """Validate with the recipe's own protocol, or cheaper: the whole image once."""
     keep: Literal["last", "best"] | None = None
     """Keep the weights with the best validation mIoU as `best/`, and test these. None: best for own data, else last."""
     patience: int = 0

@@ -1,8 +1,11 @@
-"""The conditions of the networks that come with the repository, the same for all papers."""
+"""Our own conditions of small trainings, the same for all papers: of the networks that come along, and of the demos."""
+
+from dataclasses import replace
 
 from core.recipe import AnyArchitecture, Augmentation, Data, Optimisation, Protocol, Recipe
 
 CAMVID = Data("camvid", num_classes=11, test="test")
+SCENES = Data("scenes", num_classes=10)
 
 
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
@@ -20,3 +23,40 @@ def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Re
         protocol=Protocol(),
         backbone_weights="none",
     )
+
+
+def demo(
+    name: str,
+    network: tuple[str, AnyArchitecture],
+    without: tuple[str, str, AnyArchitecture],
+    rate: float,
+    *,
+    crop: int = 128,
+    base: int | None = 192,
+    epochs: int = 40,
+) -> tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]]:
+    """Ours: what runs without an argument, in three minutes, and the same network without the modules of the paper.
+
+    Args:
+        name: of the demo.
+        network: what it is called, and the network.
+        without: a suffix of the name, what it is called, and the network without the modules.
+        rate: the learning rate.
+        crop: of training images.
+        base: the short side of training images and the long one of tested ones; None: their own.
+        epochs: of the training.
+    """
+    title, architecture = network
+    suffix, baseline, plain = without
+    recipe = Recipe(
+        name=name,
+        summary=f"ours: embedded scenes, a tiny {title}, three minutes on two cores",
+        architecture=architecture,
+        data=SCENES,
+        augmentation=Augmentation(crop=crop, base=base, scale=(0.75, 1.5), brightness=0.2),
+        optimisation=Optimisation(rate, batch=16, length=epochs),
+        protocol=Protocol(base=base, flip=True),
+        backbone_weights="none",
+    )
+    summary = f"ours: embedded scenes, a tiny {baseline}: the demo without the modules of the paper"
+    return recipe, replace(recipe, name=f"{name}-{suffix}", summary=summary, architecture=plain)

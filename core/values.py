@@ -3,13 +3,17 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 import cattrs
 
 from core.errors import refuse_unknown, require
 
 Kind = TypeVar("Kind")
+
+RARE = "left out of --help"
+Rare = Annotated[Kind, RARE]
+"""A field that few commands change: `core.command` takes it, and shows it by --help-all alone."""
 
 
 _NAMES: dict[type, str] = {bool: "true or false", int: "a whole number", str: "a text"}

@@ -1,11 +1,17 @@
 """The command line: a name, then options; what is wrong is said in a sentence."""
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+import papers
 from core.command import EvaluationOptions, TrainingOptions, listing, parse
 from core.errors import door
+from core.paper import Paper
+from core.recipe import Recipe
+from core.values import flat, to_json
 from papers.danet.model import Architecture
 from papers.danet.recipes import DEMO, RECIPES
 
@@ -78,6 +84,69 @@ def test_help_lists_every_row_with_its_reported_number(capsys: pytest.CaptureFix
         assert name in text
         for row in recipe.reported:
             assert f"{row.value:.2f} {row.metric}, {row.table}" in text
+
+
+OWN_DATA = {"optimiser", "warmup", "clip", "class_weights", "freeze", "in_channels"}
+"""What no recipe varies and data of one's own may need."""
+
+
+def described(capsys: pytest.CaptureFixture[str], options: Callable[..., object], paper: Paper, word: str) -> list[str]:
+    """The options that a help shows, with their texts."""
+    with pytest.raises(SystemExit):
+        parse(options, paper.recipes, paper.demo, [word])
+    found: list[str] = []
+    for line in capsys.readouterr().out.splitlines():
+        text = line.strip("│| ")
+        if re.match("--[a-z]", text) and not (found and found[-1].endswith(",")):
+            found.append(text)
+        elif found and text and line[1:4].isspace():
+            found[-1] += f"\n{text}"
+    return found
+
+
+def names(options: Sequence[str]) -> set[str]:
+    """The last words of the options."""
+    return {re.split(r"[ ,\n]", option)[0].rpartition(".")[2].lstrip("-").replace("-", "_") for option in options}
+
+
+@pytest.fixture(scope="module")
+def fixed() -> set[str]:
+    """The fields that have one value in all recipes of all papers."""
+    values: dict[str, set[str]] = {}
+    for paper in papers.every():
+        for recipe in paper.recipes.values():
+            for part in (recipe.architecture, recipe.augmentation, recipe.optimisation, recipe.protocol):
+                for name, value in flat(to_json(part)).items():
+                    values.setdefault(name.rpartition(".")[2], set()).add(str(value))
+    return {name for name, found in values.items() if len(found) == 1}
+
+
+@pytest.mark.parametrize("paper", list(papers.every()), ids=lambda paper: paper.folder)
+def test_help_shows_about_forty_options_and_says_what_they_are(
+    paper: Paper, fixed: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no recipe of any paper varies is left out, unless data of one's own may need it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = described(capsys, TrainingOptions, paper, "--help")
+    everything = described(capsys, TrainingOptions, paper, "--help-all")
+    assert 38 <= len(shown) <= 46, len(everything)
+    assert len(everything) > 70
+    assert set(shown) < set(everything)
+    assert {"power", "momentum"} < fixed
+    assert names(shown) & fixed == OWN_DATA
+    for option in everything:
+        assert re.search(r"\n[^-\[(].*\(default:", option, re.DOTALL), option
+
+    tested = described(capsys, EvaluationOptions, paper, "--help")
+    assert len(tested) < 16
+    assert not names(tested) & {"batch", "learning_rate", "name", "reduction", "train"}
+
+
+def test_what_help_leaves_out_can_be_given() -> None:
+    options = read("danet-r18-camvid", "--recipe.optimisation.power", "1", "--recipe.protocol.edge", "short")
+    assert options.recipe.optimisation.power == 1
+    assert options.recipe.protocol.edge == "short"
+    assert type(options.recipe) is Recipe
 
 
 def test_listing_has_a_line_for_each_recipe() -> None:

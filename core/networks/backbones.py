@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from core.errors import require, unknown
 from core.networks import recompute
+from core.values import Rare
 
 Stem = Literal["plain", "deep32", "deep64"]
 Colour = tuple[float, ...]
@@ -119,11 +120,16 @@ class Backbone:
         ValueError: if no such network can be built.
     """
 
-    name: str = "resnet101"  # resnet18, resnet34, resnet50, resnet101, ..., or any other network of timm
-    stem: Stem = "plain"  # the first convolutions: one 7x7 to 64 channels, or three 3x3 to 32-32-64 or 64-64-128
-    output_stride: int = 8  # size of the image over the size of C4: 8, 16 or 32
-    multi_grid: tuple[int, ...] | None = None  # dilations of the last stage's blocks, not factors: (4, 8, 16) in DANet
-    in_channels: int = 3  # of the image; with another number than 3, RGB's weights are folded into it as timm does
+    name: str = "resnet101"
+    """resnet18, resnet34, resnet50, resnet101, ..., or any other network of timm."""
+    stem: Rare[Stem] = "plain"
+    """The first convolutions: one 7x7 to 64 channels, or three 3x3 to 32-32-64 or 64-64-128."""
+    output_stride: Rare[int] = 8
+    """Size of the image over the size of C4: 8, 16 or 32."""
+    multi_grid: Rare[tuple[int, ...] | None] = None
+    """Dilations of the last stage's blocks, not factors: (4, 8, 16) in DANet."""
+    in_channels: int = 3
+    """Of the image; with another number than 3, RGB's weights are folded into it as timm does."""
 
     def __post_init__(self) -> None:
         network = described(self.name)

@@ -24,6 +24,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import StandIns
+from core.values import Rare
 
 Form = Literal["released", "paper"]
 
@@ -39,11 +40,11 @@ class Architecture:
     """Likewise."""
     reduction: int = 8
     """Queries and keys of the position attention have 1/reduction of its channels (released 8, text 1)."""
-    side_scores: bool = True
+    side_scores: Rare[bool] = True
     """With both modules, each gets a classifier and a loss of its own, as released."""
-    align_corners: bool = True
+    align_corners: Rare[bool] = True
     """How scores are enlarged (released: True)."""
-    deep_supervision: bool = False
+    deep_supervision: Rare[bool] = False
     """A second classifier on C3 while training, as in mmsegmentation; not in the paper or its code."""
 
 

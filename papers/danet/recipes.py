@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
-from core.tiny import CAMVID, tiny
+from core.tiny import CAMVID, demo, tiny
 from papers.danet import public
 from papers.danet.attention import attention
 from papers.danet.loss import loss
@@ -22,7 +22,6 @@ DEMO = "danet-demo"
 CITYSCAPES = Data("cityscapes", num_classes=19)
 PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
 COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
-SCENES = Data("scenes", num_classes=10)
 
 R50 = Backbone("resnet50")
 R101 = Backbone("resnet101")
@@ -298,26 +297,11 @@ _COCO_R50 = _context(
     _reported("Table 5", "DANet (Res50)", 37.2, "test"),
 )
 
-_DEMO = Recipe(
-    name=DEMO,
-    summary="ours: embedded scenes, a tiny DANet, three minutes on two cores",
-    architecture=Architecture(Backbone("resnet10_tiny")),
-    data=SCENES,
-    augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
-    optimisation=Optimisation(0.1, batch=16, length=40),
-    protocol=Protocol(base=192, flip=True),
-    backbone_weights="none",
-)
-_DEMO_BASELINE = replace(
-    _DEMO,
-    name=f"{DEMO}-fcn",
-    summary="ours: embedded scenes, a tiny Dilated FCN: the demo without the modules of the paper",
-    architecture=_only(Backbone("resnet10_tiny")),
-)
+_DEMO_BACKBONE = Backbone("resnet10_tiny")
+_DEMO = demo(DEMO, ("DANet", Architecture(_DEMO_BACKBONE)), ("fcn", "Dilated FCN", _only(_DEMO_BACKBONE)), 0.1)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
-    _DEMO,
-    _DEMO_BASELINE,
+    *_DEMO,
     # Table 1
     _ablation("danet-r50-cityscapes-fcn", 70.03, _only(R50)),
     _ablation("danet-r50-cityscapes-pam", 75.74, _only(R50, position=True)),

@@ -26,6 +26,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import Averaged, StandIns
+from core.values import Rare
 
 ChannelWeights = Float[Tensor, "b c 1 1"]
 
@@ -45,7 +46,7 @@ class Architecture:
     """Filter the spatial information."""
     channels: int = 128
     """The width c (paper: 128); hidden layers have half of it."""
-    align_corners: bool = True
+    align_corners: Rare[bool] = True
     """How features and scores are enlarged."""
 
 

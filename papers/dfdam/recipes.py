@@ -11,7 +11,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, tiny
+from core.tiny import CAMVID, demo, tiny
 from papers.dfdam.attention import attention
 from papers.dfdam.complexity import SIZE, columns
 from papers.dfdam.loss import loss
@@ -22,7 +22,6 @@ DEMO = "dfdam-demo"
 CITYSCAPES = Data("cityscapes", num_classes=19)
 VOC = Data("voc2012", num_classes=21, train="trainaug")
 """Training on the 10,582 images of VOC and the Semantic Boundaries Dataset together."""
-SCENES = Data("scenes", num_classes=10)
 
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
@@ -175,27 +174,11 @@ _TINY = (
     tiny("dfdam-tiny-camvid-sum", "Sum (baseline) Res16-tiny", _sum(_TINY_NETWORK), 0.05),
 )
 
-
-_DEMO = Recipe(
-    name=DEMO,
-    summary="ours: embedded scenes, a tiny DF-DAM, three minutes on two cores",
-    architecture=Architecture(Backbone("resnet10_tiny", output_stride=32), channels=64),
-    data=SCENES,
-    augmentation=Augmentation(crop=128, scale=(0.75, 1.5), brightness=0.2),
-    optimisation=Optimisation(0.05, batch=16, length=40),
-    protocol=Protocol(flip=True),
-    backbone_weights="none",
-)
-_DEMO_BASELINE = replace(
-    _DEMO,
-    name=f"{DEMO}-sum",
-    summary="ours: embedded scenes, a tiny Sum (baseline): the demo without the modules of the paper",
-    architecture=_sum(_DEMO.architecture),
-)
+_DEMO_NETWORK = Architecture(Backbone("resnet10_tiny", output_stride=32), channels=64)
+_DEMO = demo(DEMO, ("DF-DAM", _DEMO_NETWORK), ("sum", "Sum (baseline)", _sum(_DEMO_NETWORK)), 0.05, base=None)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
-    _DEMO,
-    _DEMO_BASELINE,
+    *_DEMO,
     # Table 1
     _ablation(_VOC_R101, "dfdam-r50-voc2012-sum", "Sum (baseline)", _sum(R50), "Table 1", 68.2),
     _ablation(_VOC_R101, "dfdam-r50-voc2012-dafm", "DAFM", _dafm(R50), "Table 1", 73.7),

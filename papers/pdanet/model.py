@@ -26,6 +26,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, convolution, enlarge, pooled
 from core.networks.network import Network
 from core.networks.parts import StandIns
+from core.values import Rare
 
 LEVELS = (1, 2, 3, 6)
 """The pyramid of Figure 1(c): a level of k pools the features to k x k positions."""
@@ -48,11 +49,11 @@ class Architecture:
     """"released" as in the author's code, "paper" as in Eq. (8)."""
     reduction: int = 8
     """Queries and keys of the position attention have 1/reduction of its channels (released 8, text 1)."""
-    deep_supervision: bool = False
+    deep_supervision: Rare[bool] = False
     """A second classifier on C3 while training, which neither the paper nor its code has."""
-    loss_size: Literal["image", "features"] = "image"
+    loss_size: Rare[Literal["image", "features"]] = "image"
     """Compare scores and labels at the size of the image, or of the features, an eighth of it (released)."""
-    align_corners: bool = False
+    align_corners: Rare[bool] = False
     """How features and scores are enlarged (released: False)."""
 
 

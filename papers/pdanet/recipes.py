@@ -12,7 +12,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, tiny
+from core.tiny import CAMVID, demo, tiny
 from papers.pdanet import public
 from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
@@ -21,7 +21,6 @@ from papers.pdanet.model import Architecture, PDANet
 DEMO = "pdanet-demo"
 
 ADE20K = Data("ade20k", num_classes=150)
-SCENES = Data("scenes", num_classes=10)
 
 SHORT_SIDE = 450
 SHORT_SIDES = tuple(side / SHORT_SIDE for side in (300, 375, 450, 525, 600))
@@ -114,27 +113,11 @@ _TINY = (
     tiny("pdanet-tiny-camvid-fcn", "FCN Res16-tiny", Architecture(_TINY_BACKBONE, "fcn"), 0.15),
 )
 
-
-_DEMO = Recipe(
-    name=DEMO,
-    summary="ours: embedded scenes, a tiny PDANet, three minutes on two cores",
-    architecture=Architecture(Backbone("resnet10_tiny")),
-    data=SCENES,
-    augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
-    optimisation=Optimisation(0.1, batch=16, length=40),
-    protocol=Protocol(base=192, flip=True),
-    backbone_weights="none",
-)
-_DEMO_BASELINE = replace(
-    _DEMO,
-    name=f"{DEMO}-fcn",
-    summary="ours: embedded scenes, a tiny FCN: the demo without the modules of the paper",
-    architecture=replace(_DEMO.architecture, head="fcn"),
-)
+_DEMO_BACKBONE = Backbone("resnet10_tiny")
+_DEMO = demo(DEMO, ("PDANet", Architecture(_DEMO_BACKBONE)), ("fcn", "FCN", Architecture(_DEMO_BACKBONE, "fcn")), 0.1)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
-    _DEMO,
-    _DEMO_BASELINE,
+    *_DEMO,
     # Table 1
     _ade20k("fcn", 1000, 75.61, 33.05),
     _ade20k("psp", 1000, 77.78, 36.28),

@@ -26,6 +26,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import AtrousSpatialPyramidPooling, classifier, convolution, enlarge
 from core.networks.network import Network
 from core.networks.parts import StandIns
+from core.values import Rare
 from papers.ranet.baselines import HighResolutionRepresentation, NonLocalAttention, SpatialPyramidPooling
 from papers.ranet.interaction import Others, RegionInteraction, WithoutRegions
 from papers.ranet.regions.construction import RegionConstruction, Regions
@@ -46,25 +47,25 @@ class Architecture:
     """The equations as printed, or what the authors' code computes."""
     supervised: Literal["regions", "all", "none"] = "regions"
     """Which contexts have RCB's score maps, a boundary classifier and the three losses that train them."""
-    boundary_map: bool = True
+    boundary_map: Rare[bool] = True
     """With regions: the region attention map has D (Table 1)."""
-    semantic_map: bool = True
+    semantic_map: Rare[bool] = True
     """With regions: it has E."""
-    intra: bool = True
+    intra: Rare[bool] = True
     """With regions: RIB collects and distributes inside regions (Section 5.1)."""
-    inter: bool = True
+    inter: Rare[bool] = True
     """With regions: RIB lets regions interact."""
     representatives: int = 8
     """K, of each region."""
-    kernel: Literal[1, 3] = 3
+    kernel: Rare[Literal[1, 3]] = 3
     """Of the released reading's layers over representatives."""
-    score_maps: Literal["A", "res4"] = "A"
+    score_maps: Rare[Literal["A", "res4"]] = "A"
     """What B and C are made from: A by one layer each, or res4 by the trunk of the authors' code."""
-    other_regions: Others = "sum"
+    other_regions: Rare[Others] = "sum"
     """What Eq. (7) does with them: sum as printed, mean, or joint, the one softmax of the authors' code."""
-    region_kernel: Literal[1, 3] = 1
+    region_kernel: Rare[Literal[1, 3]] = 1
     """Of W^g: 1, a number, or 3, a 3x3 kernel over each region attention map, in plain PyTorch alone."""
-    align_corners: bool = True
+    align_corners: Rare[bool] = True
     """How scores are enlarged (released: True)."""
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, tiny
+from core.tiny import CAMVID, demo, tiny
 from papers.ranet.attention import attention
 from papers.ranet.complexity import columns
 from papers.ranet.loss import loss
@@ -24,7 +24,6 @@ FINE_AND_COARSE = replace(CITYSCAPES, train="train+coarse")
 """2,975 images with fine labels and 19,998 with coarse ones, as one training set."""
 PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
 COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
-SCENES = Data("scenes", num_classes=10)
 
 R101 = Backbone("resnet101", stem="deep64")
 HRNET = Backbone("hrnet_w48", output_stride=32)
@@ -275,27 +274,18 @@ _TINY = (
     tiny("ranet-tiny-camvid-backbone", "backbone Res16-tiny", Architecture(_TINY_BACKBONE, context="none"), 0.15),
 )
 
-
-_DEMO = Recipe(
-    name=DEMO,
-    summary="ours: embedded scenes, a tiny RANet, three minutes on two cores",
-    architecture=Architecture(Backbone("resnet10_tiny")),
-    data=SCENES,
-    augmentation=Augmentation(crop=96, base=192, scale=(0.75, 1.5), brightness=BRIGHTNESS),
-    optimisation=Optimisation(0.05, batch=16, length=30),
-    protocol=Protocol(base=192, flip=True),
-    backbone_weights="none",
-)
-_DEMO_BASELINE = replace(
-    _DEMO,
-    name=f"{DEMO}-backbone",
-    summary="ours: embedded scenes, a tiny backbone: the demo without the modules of the paper",
-    architecture=replace(_DEMO.architecture, context="none"),
+_DEMO_BACKBONE = Backbone("resnet10_tiny")
+_DEMO = demo(
+    DEMO,
+    ("RANet", Architecture(_DEMO_BACKBONE)),
+    ("backbone", "backbone", Architecture(_DEMO_BACKBONE, context="none")),
+    0.05,
+    crop=96,
+    epochs=30,
 )
 
 _ALL: tuple[Recipe[Architecture], ...] = (
-    _DEMO,
-    _DEMO_BASELINE,
+    *_DEMO,
     # Table 1 and Section 5.1
     _ablation("backbone", "backbone", 77.5, "Section 5.1", context="none"),
     _ablation("spp", "SPP", 79.6, context="spp"),

@@ -28,6 +28,7 @@ from core.networks.backbones import Backbone
 from core.networks.blocks import classifier, enlarge
 from core.networks.network import Network
 from core.networks.parts import Averaged, Nothing, StandIns
+from core.values import Rare
 from papers.sanet.baselines import DeepLabV3Plus
 
 GROUPS = 2
@@ -58,9 +59,9 @@ class Architecture:
     """Weight of the categorical loss in Eq. (6); with 0 what only it needs is not there."""
     beta: float = 0.8
     """Weight of the dense loss, likewise."""
-    dense_loss: Literal["prediction", "alone"] = "prediction"
+    dense_loss: Rare[Literal["prediction", "alone"]] = "prediction"
     """What the dense loss judges: the prediction Y_den + Y_SA4, or Y_den alone."""
-    align_corners: bool = True
+    align_corners: Rare[bool] = True
     """How everything is enlarged."""
 
 

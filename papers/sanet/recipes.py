@@ -13,7 +13,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, tiny
+from core.tiny import CAMVID, demo, tiny
 from papers.sanet.attention import attention
 from papers.sanet.complexity import SIZE, columns
 from papers.sanet.loss import loss
@@ -26,7 +26,6 @@ PASCAL_CONTEXT_60 = Data("pascal_context", num_classes=60)
 VOC_AUGMENTED = Data("voc2012", num_classes=21, train="trainaug")
 VOC = Data("voc2012", num_classes=21, train="trainval")
 COCO = Data("coco_voc", num_classes=21)
-SCENES = Data("scenes", num_classes=10)
 
 R50 = Architecture(Backbone("resnet50", stem="deep64"))
 R101 = Architecture(Backbone("resnet101", stem="deep64"))
@@ -265,27 +264,11 @@ _TINY = (
     tiny("sanet-tiny-camvid-fcn", "FCN Res16-tiny", _fcn(_TINY_NETWORK), 0.15),
 )
 
-
-_DEMO = Recipe(
-    name=DEMO,
-    summary="ours: embedded scenes, a tiny SANet, three minutes on two cores",
-    architecture=Architecture(Backbone("resnet10_tiny")),
-    data=SCENES,
-    augmentation=Augmentation(crop=128, base=192, scale=(0.75, 1.5), brightness=0.2),
-    optimisation=Optimisation(0.05, batch=16, length=40),
-    protocol=Protocol(base=192, flip=True),
-    backbone_weights="none",
-)
-_DEMO_BASELINE = replace(
-    _DEMO,
-    name=f"{DEMO}-fcn",
-    summary="ours: embedded scenes, a tiny FCN: the demo without the modules of the paper",
-    architecture=_fcn(_DEMO.architecture),
-)
+_DEMO_NETWORK = Architecture(Backbone("resnet10_tiny"))
+_DEMO = demo(DEMO, ("SANet", _DEMO_NETWORK), ("fcn", "FCN", _fcn(_DEMO_NETWORK)), 0.05)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
-    _DEMO,
-    _DEMO_BASELINE,
+    *_DEMO,
     # Table 1
     _context("sanet-r50-pascal-context-fcn", "FCN Res50", _fcn(R50), *_reported("Table 1", "FCN Res50", 43.2, 74.5)),
     _context("sanet-r50-pascal-context-sa", "Res50, SA", _sa(R50), *_reported("Table 1", "SANet Res50", 49.2, 77.2)),
