@@ -25,7 +25,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from ci.planted import MISTAKES, Mistake
+from ci.planted import MISTAKES
+from ci.planted.mistake import Mistake
 
 ROOT = Path(__file__).parent.parent
 OURS = ("ci", "core", "hub", "papers")

@@ -47,10 +47,18 @@ HRNET = backbone("hrnet_w48", output_stride=32)  # T: Table 5
 
 
 def network(features: dict = R101, **changed: object) -> dict:
-    """T: both maps, all three steps of RIB, K = 8."""
+    """T: Eq. (1) to (8) as printed, both maps, all three steps of RIB, K = 8, score maps by two layers on A.
+
+    T: baselines "remove RCB" (Section 5.1), and with it what its losses train. C: W^g of 1x1.
+    """
     return {
         "backbone": features,
         "context": "regions",
+        "reading": "paper",
+        "supervised": "regions",
+        "score_maps": "A",
+        "other_regions": "sum",
+        "region_kernel": 1,
         "boundary_map": True,
         "semantic_map": True,
         "intra": True,

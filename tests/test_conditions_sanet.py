@@ -37,10 +37,15 @@ B7 = backbone("tf_efficientnet_b7", output_stride=8)
 
 
 def network(features: dict, head: str = "sanet", alpha: float = 0.2, beta: float = 0.8) -> dict:
-    """T: alpha 0.2 and beta 0.8 are best (Section 4.2), average pooling (Eq. (5))."""
+    """T: alpha 0.2 and beta 0.8 are best (Section 4.2), average pooling (Eq. (5)), ratio 8 (Section 3.3).
+
+    Eq. (9) judges the prediction of Section 3.3, by a reading of ours.
+    """
     return {
         "backbone": features,
         "head": head,
+        "downsampling": [8, 8, 8, 8],
+        "dense_loss": "prediction",
         "pooling": "average",
         "alpha": alpha,
         "beta": beta,

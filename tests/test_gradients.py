@@ -186,9 +186,10 @@ def test_each_term_trains_what_it_must_and_nothing_else(reach: Reach) -> None:
     named = dict(network.named_parameters())
     terms = objective(reach, network)
     assert list(terms) == list(reach.terms)
+    learned = [name for name in named if named[name].requires_grad]
+    assert set(named) - set(learned) <= {"construct.bias"}  # nothing is frozen; RANet's bias of W^g follows its weight
     silent = idle(network)
     for term, parts in reach.terms.items():
-        learned = [name for name in named if named[name].requires_grad]
         found = torch.autograd.grad(
             terms[term], [named[name] for name in learned], retain_graph=True, allow_unused=True
         )

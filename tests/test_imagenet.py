@@ -29,6 +29,13 @@ STEM = {  # as CSAIL's code calls the layers, in the order of the image
     "bn3": "bn1",
 }
 
+ON_HUB = {  # torchvision's first generation for the plain stem; GluonCV's s has the stem 64-64-128, its c 32-32-64
+    **{(name, "plain", "hub"): f"{name}.tv_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101")},
+    **{(name, "plain", "gluon"): f"{name}.gluon_in1k" for name in ("resnet18", "resnet34", "resnet50", "resnet101")},
+    **{(name, "deep32", "hub"): f"{name}c.gluon_in1k" for name in ("resnet50", "resnet101")},
+    **{(name, "deep64", "hub"): f"{name}s.gluon_in1k" for name in ("resnet50", "resnet101")},
+}
+
 
 def csail(path: Path, fc: bool = True) -> dict[str, Tensor]:
     """Write a file with CSAIL's names; return its weights by timm's."""
@@ -81,15 +88,20 @@ def test_torchvisions_file_is_known_by_its_sha256(tmp_path: Path, monkeypatch: p
     assert imagenet.source_of(file, "resnet101", "plain") == "hub"
     assert imagenet.source_of(file, "resnet50", "plain") is None
     assert imagenet.source_of(file, "tf_efficientnet_b7", "plain") is None
+    monkeypatch.setattr(imagenet, "read_weights", lambda _: {})
+    assert imagenet.source_of(file, "resnet101", "deep64") is None
 
 
 def test_where_the_weights_of_each_source_are() -> None:
-    assert pretrained.on_hub(Backbone("resnet101"), "hub") == "timm/resnet101.tv_in1k"
-    assert pretrained.on_hub(Backbone("resnet101"), "gluon") == "timm/resnet101.gluon_in1k"
-    assert pretrained.on_hub(Backbone("resnet101", "deep64"), "hub") == "timm/resnet101s.gluon_in1k"
-    assert pretrained.on_hub(Backbone("resnet101", "deep64"), "gluon") is None
-    assert pretrained.on_hub(CSAIL, "hub") is None
-    assert pretrained.on_hub(CSAIL, "csail") is None
+    found = {
+        (name, stem, source): pretrained.on_hub(Backbone(name, stem), source)
+        for name in ("resnet18", "resnet34", "resnet50", "resnet101")
+        for stem in ("plain", "deep32", "deep64")
+        for source in ("hub", "gluon", "csail")
+    }
+    assert {place: where.removeprefix("timm/") for place, where in found.items() if where} == ON_HUB
+    assert pretrained.on_hub(Backbone("tf_efficientnet_b7"), "hub") == "timm/tf_efficientnet_b7.aa_in1k"
+    assert pretrained.on_hub(Backbone("hrnet_w48", output_stride=32), "hub") == "timm/hrnet_w48.ms_in1k"
     with pytest.raises(
         ValueError, match=r"fetch http://\S+/resnet18-imagenet.pth and pass --backbone-weights resnet18-im"
     ):

@@ -9,7 +9,8 @@ from tiny import environment
 
 from ci import mutations
 from ci.mutations import ROOT, judge, sound
-from ci.planted import CONDITIONS, EVERY, MISTAKES, Mistake
+from ci.planted import MISTAKES
+from ci.planted.mistake import CONDITIONS, EVERY, Mistake
 
 TESTS = ("tests/test_conditions_pdanet.py",)
 RATE = Mistake("a rate", "recipes.py", "rate = 0.01", "rate = 1.0", TESTS)

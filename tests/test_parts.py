@@ -113,6 +113,32 @@ def test_sanet_without_a_part_of_its_prediction_is_the_other() -> None:
     assert torch.allclose(sum(parts), together)
 
 
+def test_sanet_without_attention_has_its_mean_over_the_positions() -> None:
+    network = build("sanet", heads("sanet")["default"])
+    x = noise(2, 96, 9, 7).double()
+    head = network.get_submodule("heads.3")
+    main, attention = head.get_submodule("main"), head.get_submodule("attention")
+    pooled = head.get_submodule("pool")(x)
+    with torch.no_grad():
+        mean = attention.eval()(pooled).mean((2, 3), keepdim=True)
+        expected = mean * main.eval()(x) + mean
+        with network.eval().without("attention channels"):
+            found = head(x)
+    torch.testing.assert_close(found, expected)
+    assert mean.std(dim=1).min() > 0  # each class has its own
+
+
+def test_released_ranet_without_regions_has_what_is_around_them() -> None:
+    network = build("ranet", heads("ranet")["reading=released"]).eval()
+    X = noise(1, 24, 3, 4).double()
+    gather = network.get_submodule("gather")
+    with torch.no_grad():
+        expected = gather.get_submodule("after_distribution")(gather.get_submodule("to_query")(X))
+        with network.without("regions"):
+            found = network.get_submodule("gather")(X)
+    assert torch.equal(found, expected)
+
+
 def test_ranet_without_regions_keeps_the_first_terms() -> None:
     A = noise(1, 2, 2, 3).double()
     index = torch.tensor([[[0, 0, 1], [0, 1, 1]]])

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import tiny
 import torch
 from networks import build, heads, labels, pictures
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from core.networks.backbones import Backbone
+from core.networks import recompute
+from core.networks.backbones import LEVELS, Backbone, Features
 from core.networks.backbones import build as features
 from core.networks.network import Network
 from core.recipe import Run
@@ -42,6 +44,35 @@ def test_recomputed_blocks_give_the_same_numbers() -> None:
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
     assert int(found["backbone.body.bn1.num_batches_tracked"]) == 2
+
+
+def test_dropout_and_efficientnets_are_computed_again_as_they_were() -> None:
+    """What is drawn, what is normalised and in which order stages follow: maps, gradients and running means."""
+    torch.manual_seed(0)
+    body = timm.create_model("efficientnet_lite0", features_only=True, out_indices=LEVELS)
+    for stage in body.get_submodule("blocks").children():
+        del stage[1:]  # one block is enough
+        stage[0] = nn.Sequential(stage[0], nn.Dropout2d(0.5))
+    plain = Features(body, body.feature_info.channels(), body.feature_info.reduction()).train()
+    other = copy.deepcopy(plain)
+    other.recompute = True
+    found = []
+    for network in (plain, other):
+        torch.manual_seed(1)
+        image = pictures(2, 32, 32).float().requires_grad_()
+        maps = network(image)
+        sum((map_ * map_).mean() for map_ in maps).backward()
+        gradients = [parameter.grad for parameter in network.parameters()]
+        found.append([image.grad, *maps, *gradients, *network.buffers()])
+    assert all(torch.equal(one, again) for one, again in zip(*found, strict=True))
+
+
+def test_a_run_says_whether_its_backbone_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute, "refuse_others", lambda body: None)
+    for word in (False, True):
+        training = tiny.begin(tmp_path / str(word), recompute=word)
+        training.lock.release()
+        assert training.network.backbone.recompute is word
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""Mistakes in PDANet."""
+
+from ci.planted.mistake import CONDITIONS, GRADIENTS, PARTS, loss, model, recipe
+
+MISTAKES = (
+    recipe("pdanet", "the code's rate", "Optimisation(0.01, batch=8, length=STEPS", "Optimisation(0.02, batch=8, length=STEPS"),
+    recipe("pdanet", "short sides without 300", "for side in (300, 375, 450, 525, 600)", "for side in (375, 450, 525, 600)"),
+    recipe("pdanet", "a factor for each image", "listed=True, shared=True, limit=largest", "listed=True, limit=largest"),
+    recipe("pdanet", "no limit of the longest side", 'protocol=Protocol(base=SHORT_SIDE, edge="short", limit=largest, multiple=8)', 'protocol=Protocol(base=SHORT_SIDE, edge="short", multiple=8)'),
+    recipe("pdanet", "mirrored tests", 'protocol=Protocol(base=SHORT_SIDE, edge="short", limit', 'protocol=Protocol(base=SHORT_SIDE, edge="short", flip=True, limit'),
+    recipe("pdanet", "the loss at full size", 'loss_size="features"', 'loss_size="image"'),
+    model("pdanet", "other levels of the pyramid", "LEVELS = (1, 2, 3, 6)", "LEVELS = (1, 2, 4, 8)"),
+    model("pdanet", "alpha gets no gradient", "return self.alpha * rearrange(context", "return self.alpha.detach() * rearrange(context", GRADIENTS),
+    model("pdanet", "beta gets no gradient", "return self.beta * rearrange(context", "return self.beta.detach() * rearrange(context", GRADIENTS),
+    model("pdanet", "the position branch alone", "self.project(self.position(features) + self.channel(features))", "self.project(self.position(features) + 0 * self.channel(features))"),
+    model("pdanet", "the channel branch is not trained", "self.project(self.position(features) + self.channel(features))", "self.project(self.position(features) + self.channel(features).detach())", GRADIENTS),
+    model("pdanet", "the features are not beside their pyramid", "torch.cat([features, *enlarged], dim=1)", "torch.cat([0 * features, *enlarged], dim=1)"),
+    model("pdanet", "an FCN of a 1x1 convolution", "self.gather = convolution(channels, channels // 4)", "self.gather = convolution(channels, channels // 4, 1)"),
+    model("pdanet", "deep supervision ends at its classifier", "self.classify_deep(C3)", "self.classify_deep(C3.detach())", GRADIENTS),
+    model("pdanet", "the sign of Eq. (8)", 'self.sign = 1.0 if form == "paper" else -1.0', "self.sign = 1.0"),
+    loss("pdanet", "deep supervision without a weight", "DEEP_SUPERVISION = 0.4", "DEEP_SUPERVISION = 1.0", ("tests/test_pdanet.py", "-k", "objective")),
+    recipe("pdanet", "another source of weights", 'backbone_weights="csail"', 'backbone_weights="hub"'),
+    recipe("pdanet", "151 classes", 'Data("ade20k", num_classes=150)', 'Data("ade20k", num_classes=151)'),
+    recipe("pdanet", "half of the steps", "STEPS = 100_000", "STEPS = 50_000"),
+    recipe("pdanet", "crops in the place of whole images", "crop=None, base=SHORT_SIDE", "crop=None, base=512"),
+    recipe("pdanet", "sides that are not rounded", "limit=largest, multiple=8\n        ),", "limit=largest\n        ),"),
+    recipe("pdanet", "a batch of four GPUs", "Optimisation(0.01, batch=8, length=STEPS", "Optimisation(0.01, batch=32, length=STEPS"),
+    model("pdanet", "alpha frozen at 0", "self.alpha = nn.Parameter(torch.zeros(()))", "self.alpha = nn.Parameter(torch.zeros(()), requires_grad=False)", GRADIENTS),
+    model("pdanet", "beta frozen at 0", "self.beta = nn.Parameter(torch.zeros(()))", "self.beta = nn.Parameter(torch.zeros(()), requires_grad=False)", GRADIENTS),
+    model("pdanet", "beta begins at 1", "self.beta = nn.Parameter(torch.zeros(()))", "self.beta = nn.Parameter(torch.ones(()))", ("tests/test_pdanet.py", "-k", "untrained_modules")),
+    model("pdanet", "one dual attention for all levels", "PyramidPooling((level() for _ in LEVELS), align_corners)", "PyramidPooling([level()] * len(LEVELS), align_corners)"),
+    model("pdanet", "the plain stem", 'Backbone("resnet18", stem="deep64")', 'Backbone("resnet18")', CONDITIONS),
+    model("pdanet", "modules switched off at one level alone", "nn.Identity() for path in found}", "nn.Identity() for path in found[:1]}", PARTS),
+    model("pdanet", "PyTorch's own start of new layers", "nn.init.kaiming_normal_(module.weight)", "pass", ("tests/test_pdanet.py", "-k", "new_layers")),
+    loss("pdanet", "labels of the corner of an eighth", 'mode="nearest-exact"', 'mode="nearest"', ("tests/test_pdanet.py", "-k", "nearest_pixel")),
+    loss("pdanet", "the enlarged scores are judged", "scores = output.scores if output.coarse is None else output.coarse", "scores = output.scores", ("tests/test_pdanet.py", "-k", "nearest_pixel")),
+)  # fmt: skip
