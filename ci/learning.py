@@ -38,7 +38,7 @@ import tyro
 
 import papers
 from ci.golden import committed
-from core import files
+from core import datasets, files
 from core.errors import refuse
 from core.paper import Paper
 from core.training.folder import SCORE
@@ -51,6 +51,7 @@ SEEDS = range(5)
 DEVIATIONS = 3.0
 
 Line = dict[str, Any]
+Ladder = tuple[str, str]
 
 
 def command(recipe: str, seed: int, to: Path) -> list[str]:
@@ -98,10 +99,20 @@ def recorded(recipe: str, file: Path = RECORDED) -> dict[int, float]:
     return {line["seed"]: float(line["mean_iou"]) for line in own}
 
 
-def gains(paper: Paper, file: Path = RECORDED) -> list[float]:
-    """The points by which the demo exceeds its baseline, for each seed of which both are recorded."""
-    demo, baseline = recorded(paper.demo, file), recorded(paper.demo_baseline, file)
-    return [demo[seed] - baseline[seed] for seed in sorted(demo.keys() & baseline.keys())]
+def ladders(chosen: Iterable[Paper]) -> list[Ladder]:
+    """The names of networks on embedded pictures, each with that of the same network without the paper's modules."""
+    return [
+        (network.name, without.name)
+        for paper in chosen
+        for network, without in paper.ladders
+        if not datasets.find(network.data.name).in_folder
+    ]
+
+
+def gains(ladder: Ladder, file: Path = RECORDED) -> list[float]:
+    """The points by which a network exceeds its baseline, for each seed of which both are recorded."""
+    network, baseline = (recorded(recipe, file) for recipe in ladder)
+    return [network[seed] - baseline[seed] for seed in sorted(network.keys() & baseline.keys())]
 
 
 def helps(values: Sequence[float]) -> bool:
@@ -123,45 +134,45 @@ def least(values: Sequence[float]) -> float:
 
 
 def judge(chosen: Sequence[Paper], file: Path) -> int:
-    """Train demos, print how they did, and return the exit code."""
+    """Train the networks, print how they did, and return the exit code."""
     started = time.perf_counter()
     codes: list[int] = []
-    ready: list[Paper] = []
-    for paper in chosen:
+    ready: list[Ladder] = []
+    for ladder in ladders(chosen):
         try:
-            least(list(recorded(paper.demo, file).values()))
-            ready.append(paper)
+            least(list(recorded(ladder[0], file).values()))
+            ready.append(ladder)
         except ValueError as error:
-            codes.append(_say(paper.demo, f"not judged: {error}", 2))
-    trainings = [paper.demo for paper in ready]
-    trainings += [paper.demo_baseline for paper in ready if helps(gains(paper, file))]
+            codes.append(_say(ladder[0], f"not judged: {error}", 2))
+    trainings = [network for network, _ in ready]
+    trainings += [baseline for network, baseline in ready if helps(gains((network, baseline), file))]
     lines = dict(zip(trainings, side_by_side((recipe, SEEDS[0]) for recipe in trainings), strict=True))
-    for paper in ready:
-        codes.append(_level(paper, lines[paper.demo], file))
-        codes.append(_gain(paper, lines, file))
+    for ladder in ready:
+        codes.append(_level(ladder[0], lines[ladder[0]], file))
+        codes.append(_gain(ladder, lines, file))
     sys.stdout.write(f"{time.perf_counter() - started:.0f} s in all\n")
     return 1 if 1 in codes else max(codes, default=2)
 
 
-def _level(paper: Paper, line: Line | ValueError, file: Path) -> int:
+def _level(recipe: str, line: Line | ValueError, file: Path) -> int:
     if isinstance(line, ValueError):
-        return _say(paper.demo, f"not judged: {line}", 2)
+        return _say(recipe, f"not judged: {line}", 2)
     reached = f"mIoU {line['mean_iou']:.2f} after {line['seconds']} s"
-    return _held(paper.demo, reached, line["mean_iou"], list(recorded(paper.demo, file).values()))
+    return _held(recipe, reached, line["mean_iou"], list(recorded(recipe, file).values()))
 
 
-def _gain(paper: Paper, lines: dict[str, Line | ValueError], file: Path) -> int:
+def _gain(ladder: Ladder, lines: dict[str, Line | ValueError], file: Path) -> int:
     """Say the recorded gain; hold the trained one to it where it was trained."""
-    values = gains(paper, file)
+    network, baseline = ladder
+    values = gains(ladder, file)
     if not helps(values):
         each = ", ".join(f"{value:+.2f}" for value in values) or "none recorded"
-        return _say(paper.demo, f"gain over {paper.demo_baseline} not held, it is within its spread: {each}", 0)
-    demo, baseline = lines[paper.demo], lines[paper.demo_baseline]
-    if isinstance(demo, ValueError) or isinstance(baseline, ValueError):
-        failed = demo if isinstance(demo, ValueError) else baseline
-        return _say(paper.demo, f"gain over {paper.demo_baseline} not judged: {failed}", 2)
-    gain = demo["mean_iou"] - baseline["mean_iou"]
-    return _held(paper.demo, f"gain over {paper.demo_baseline} {gain:+.2f}", gain, values)
+        return _say(network, f"gain over {baseline} not held, it is within its spread: {each}", 0)
+    failed = [line for line in (lines[network], lines[baseline]) if isinstance(line, ValueError)]
+    if failed:
+        return _say(network, f"gain over {baseline} not judged: {failed[0]}", 2)
+    ours, plain = (line["mean_iou"] for line in (lines[network], lines[baseline]) if not isinstance(line, ValueError))
+    return _held(network, f"gain over {baseline} {ours - plain:+.2f}", ours - plain, values)
 
 
 def _held(recipe: str, reached: str, value: float, values: Sequence[float]) -> int:
@@ -179,9 +190,9 @@ def _say(recipe: str, sentence: str, code: int) -> int:
 
 
 def record(chosen: Sequence[Paper], file: Path) -> int:
-    """Measure the seeds that are missing of demos and baselines, append each, and return the exit code."""
+    """Measure the seeds that are missing of networks and baselines, append each, and return the exit code."""
     commit = committed()
-    recipes = [recipe for paper in chosen for recipe in (paper.demo, paper.demo_baseline)]
+    recipes = [recipe for ladder in ladders(chosen) for recipe in ladder]
     missing = [(recipe, seed) for recipe in recipes for seed in SEEDS if seed not in recorded(recipe, file)]
     codes: list[int] = []
     for (recipe, seed), line in zip(missing, side_by_side(missing), strict=True):

@@ -52,7 +52,7 @@ class Paper:
         attention: what a pixel of a picture attends to.
         recipes: a value for each row, by name, in the order of the paper.
         demo: the recipe that runs without arguments.
-        demo_baseline: the recipe of the same network without the paper's modules.
+        ladders: networks of ours, each beside the same one without the paper's modules.
         ablations: tables that compare parts of a network, or are not the paper's; they stand in its README only.
         convention: how its network is counted.
         columns: counts what the paper prints of parameters, multiply-adds and memory.
@@ -69,7 +69,7 @@ class Paper:
     attention: Attention
     recipes: Mapping[str, Recipe[Any]]
     demo: str
-    demo_baseline: str
+    ladders: tuple[tuple[Recipe[Any], Recipe[Any]], ...] = ()
     ablations: tuple[str, ...] = ()
     convention: Convention = Convention("products", (769, 769))
     columns: Callable[[], Iterable[Printed]] | None = None

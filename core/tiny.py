@@ -6,6 +6,7 @@ from core.recipe import AnyArchitecture, Augmentation, Data, Optimisation, Proto
 
 CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
+BEACONS = Data("beacons", num_classes=4)
 
 
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
@@ -60,3 +61,22 @@ def demo(
     )
     summary = f"ours: embedded scenes, a tiny {baseline}: the demo without the modules of the paper"
     return recipe, replace(recipe, name=f"{name}-{suffix}", summary=summary, architecture=plain)
+
+
+def beacons(
+    pair: tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]],
+) -> tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]]:
+    """Ours: the two networks of a demo on pictures that only far context tells apart (`core.datasets.sets.beacons`)."""
+
+    def asks(recipe: Recipe[AnyArchitecture]) -> Recipe[AnyArchitecture]:
+        return replace(
+            recipe,
+            name=recipe.name.replace("-demo", "-beacons"),
+            summary=recipe.summary.replace("embedded scenes", "embedded pictures that ask for context"),
+            data=BEACONS,
+            augmentation=Augmentation(crop=None),
+            protocol=Protocol(),
+        )
+
+    network, without = pair
+    return asks(network), asks(without)

@@ -180,12 +180,18 @@ def test_a_gain_without_its_baseline_is_not_judged(
     assert "gain over danet-demo-fcn not judged: train.py ended" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("paper", list(papers.every()), ids=lambda paper: paper.folder)
-def test_the_stored_seeds_are_a_record(paper: Any) -> None:
-    for recipe in (paper.demo, paper.demo_baseline):
+@pytest.mark.parametrize("ladder", learning.ladders(papers.every()), ids=lambda ladder: ladder[0])
+def test_the_stored_seeds_are_a_record(ladder: tuple[str, str]) -> None:
+    for recipe in ladder:
         values = recorded(recipe)
-        assert set(values) >= set(SEEDS), f"python -m ci.learning --record {paper.folder}"
+        assert set(values) >= set(SEEDS), "python -m ci.learning --record"
         assert least(list(values.values())) > 10  # one class for all pixels makes 3 to 4
     lines = tomllib.loads(RECORDED.read_text(encoding="utf-8"))["run"]
     assert all({"commit", "date", "hardware", "seconds"} <= line.keys() for line in lines)
     assert not [line for line in lines if line["commit"].endswith("+")]
+
+
+def test_the_ladders_on_embedded_pictures_are_trained() -> None:
+    names = learning.ladders(papers.every())
+    assert len(names) == 2 * len(papers.NAMES)
+    assert names[:2] == [("danet-demo", "danet-demo-fcn"), ("danet-beacons", "danet-beacons-fcn")]

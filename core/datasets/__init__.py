@@ -10,6 +10,7 @@ from core.datasets.dataset import DataSet
 from core.datasets.samples import Pair, Pairs, plain_mapping, refuse_too_few_classes, refuse_wrong_labels
 from core.datasets.sets import (
     ade20k,
+    beacons,
     camvid,
     cityscapes,
     coco_stuff10k,
@@ -24,6 +25,7 @@ HUB, STREAM = "hub:", "stream:"
 
 DATASETS: tuple[DataSet, ...] = (
     ade20k.DATASET,
+    beacons.DATASET,
     camvid.DATASET,
     cityscapes.DATASET,
     coco_stuff10k.DATASET,

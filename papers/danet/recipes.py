@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
-from core.tiny import CAMVID, demo, tiny
+from core.tiny import CAMVID, beacons, demo, tiny
 from papers.danet import public
 from papers.danet.attention import attention
 from papers.danet.loss import loss
@@ -300,8 +300,11 @@ _COCO_R50 = _context(
 _DEMO_BACKBONE = Backbone("resnet10_tiny")
 _DEMO = demo(DEMO, ("DANet", Architecture(_DEMO_BACKBONE)), ("fcn", "Dilated FCN", _only(_DEMO_BACKBONE)), 0.1)
 
+_BEACONS = beacons(_DEMO)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,
+    *_BEACONS,
     # Table 1
     _ablation("danet-r50-cityscapes-fcn", 70.03, _only(R50)),
     _ablation("danet-r50-cityscapes-pam", 75.74, _only(R50, position=True)),
@@ -397,7 +400,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
-    demo_baseline=_DEMO_BASELINE.name,
+    ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 1", "configs/danet", "its README"),
     public=public.LAYOUTS,
     golden_merge="exp",

@@ -11,7 +11,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, demo, tiny
+from core.tiny import CAMVID, beacons, demo, tiny
 from papers.dfdam.attention import attention
 from papers.dfdam.complexity import SIZE, columns
 from papers.dfdam.loss import loss
@@ -177,8 +177,11 @@ _TINY = (
 _DEMO_NETWORK = Architecture(Backbone("resnet10_tiny", output_stride=32), channels=64)
 _DEMO = demo(DEMO, ("DF-DAM", _DEMO_NETWORK), ("sum", "Sum (baseline)", _sum(_DEMO_NETWORK)), 0.05, base=None)
 
+_BEACONS = beacons(_DEMO)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,
+    *_BEACONS,
     # Table 1
     _ablation(_VOC_R101, "dfdam-r50-voc2012-sum", "Sum (baseline)", _sum(R50), "Table 1", 68.2),
     _ablation(_VOC_R101, "dfdam-r50-voc2012-dafm", "DAFM", _dafm(R50), "Table 1", 73.7),
@@ -257,7 +260,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
-    demo_baseline=_DEMO_BASELINE.name,
+    ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 1", "Table 2"),
     convention=Convention("thop", SIZE),
     columns=columns,

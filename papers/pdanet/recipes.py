@@ -12,7 +12,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, demo, tiny
+from core.tiny import CAMVID, beacons, demo, tiny
 from papers.pdanet import public
 from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
@@ -116,8 +116,11 @@ _TINY = (
 _DEMO_BACKBONE = Backbone("resnet10_tiny")
 _DEMO = demo(DEMO, ("PDANet", Architecture(_DEMO_BACKBONE)), ("fcn", "FCN", Architecture(_DEMO_BACKBONE, "fcn")), 0.1)
 
+_BEACONS = beacons(_DEMO)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,
+    *_BEACONS,
     # Table 1
     _ade20k("fcn", 1000, 75.61, 33.05),
     _ade20k("psp", 1000, 77.78, 36.28),
@@ -160,7 +163,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
-    demo_baseline=_DEMO_BASELINE.name,
+    ladders=(_DEMO, _BEACONS, _TINY),
     convention=Convention("products", (600, 600)),
     public=public.LAYOUTS,
 )

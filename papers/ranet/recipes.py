@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, demo, tiny
+from core.tiny import CAMVID, beacons, demo, tiny
 from papers.ranet.attention import attention
 from papers.ranet.complexity import columns
 from papers.ranet.loss import loss
@@ -284,8 +284,11 @@ _DEMO = demo(
     epochs=30,
 )
 
+_BEACONS = beacons(_DEMO)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,
+    *_BEACONS,
     # Table 1 and Section 5.1
     _ablation("backbone", "backbone", 77.5, "Section 5.1", context="none"),
     _ablation("spp", "SPP", 79.6, context="spp"),
@@ -340,7 +343,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
-    demo_baseline=_DEMO_BASELINE.name,
+    ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Section 5.1", "Table 1", "Table 2"),
     columns=columns,
     tested_by={recipe.name: CoarseSegmentation for recipe in _COARSE},

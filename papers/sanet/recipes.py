@@ -13,7 +13,7 @@ from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, demo, tiny
+from core.tiny import CAMVID, beacons, demo, tiny
 from papers.sanet.attention import attention
 from papers.sanet.complexity import SIZE, columns
 from papers.sanet.loss import loss
@@ -267,8 +267,11 @@ _TINY = (
 _DEMO_NETWORK = Architecture(Backbone("resnet10_tiny"))
 _DEMO = demo(DEMO, ("SANet", _DEMO_NETWORK), ("fcn", "FCN", _fcn(_DEMO_NETWORK)), 0.05)
 
+_BEACONS = beacons(_DEMO)
+
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,
+    *_BEACONS,
     # Table 1
     _context("sanet-r50-pascal-context-fcn", "FCN Res50", _fcn(R50), *_reported("Table 1", "FCN Res50", 43.2, 74.5)),
     _context("sanet-r50-pascal-context-sa", "Res50, SA", _sa(R50), *_reported("Table 1", "SANet Res50", 49.2, 77.2)),
@@ -356,7 +359,7 @@ PAPER = Paper(
     attention=attention,
     recipes=RECIPES,
     demo=DEMO,
-    demo_baseline=_DEMO_BASELINE.name,
+    ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 3",),
     convention=Convention("ptflops", SIZE),
     columns=columns,
