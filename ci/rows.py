@@ -110,7 +110,7 @@ def notes(recipes: Mapping[str, Recipe[Any]]) -> list[str]:
 
 def caveats(recipe: Recipe[Any]) -> list[str]:
     """What a reader of a reported number must know."""
-    said = [row.caveat for row in recipe.reported if row.caveat is not None]
+    said = list(dict.fromkeys(row.caveat for row in recipe.reported if row.caveat is not None))
     if recipe.reported and datasets.find(recipe.data.name).server and recipe.data.test == servers.TEST:
         said.append(SERVER)
     return said

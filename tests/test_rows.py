@@ -134,14 +134,20 @@ def test_the_listing_has_every_row_and_what_must_be_known() -> None:
 
 
 def test_what_must_be_known_stands_beside_the_row() -> None:
-    known = papers.paper_of("danet-demo").recipes | papers.paper_of("sanet-demo").recipes  # type: ignore[operator]
-    assert caveats(known["danet-r101-cityscapes-test"]) == [SERVER]
+    known = {name: recipe for recipes in PAPERS.values() for name, recipe in recipes.items()}
+    users, server = caveats(known["danet-r101-cityscapes-test"])
+    assert "75.05 and 77 to 78" in users
+    assert server == SERVER
     assert caveats(known["danet-r101-cityscapes-fcn"]) == []
     assert "75.05 and 77 to 78" in caveats(known["danet-r101-cityscapes"])[0]
     assert "44.95" in caveats(known["danet-r101-cocostuff"])[0]
-    counted, server = caveats(known["sanet-r101-voc2012-test"])
+    _, counted, server = caveats(known["sanet-r101-voc2012-test"])
     assert "204.7 G" in counted
     assert server == SERVER
+    (fcn,) = caveats(known["sanet-r50-pascal-context-fcn"])  # once for its two numbers
+    assert "does not say why" in fcn
+    for name in ("dfdam-r101-voc2012", "pdanet-r18-ade20k-1000"):
+        assert caveats(known[name])[0].startswith("The text does not say how long it trains")
 
 
 def entry(value: float, commit: str = "b", **more: object) -> dict[str, object]:

@@ -34,7 +34,7 @@ MISTAKES = (
     model("dfdam", "a confidence for each channel", "nn.Conv2d(channels // 2, 1, kernel_size=1)", "nn.Conv2d(channels // 2, channels, kernel_size=1)"),
     model("dfdam", "weights by the lower stage", 'guide=X_H if self.architecture', 'guide=X_L if self.architecture'),
     model("dfdam", "the context is converted before it is enlarged", "X_H = self.convert_high(enlarged(C4, X_L))", "X_H = enlarged(self.convert_high(C4), X_L)"),
-    model("dfdam", "corners not aligned", "    align_corners: bool = True\n", "    align_corners: bool = False\n", CONDITIONS),
+    model("dfdam", "corners not aligned", "    align_corners: Rare[bool] = True\n", "    align_corners: Rare[bool] = False\n", CONDITIONS),
     model("dfdam", "without fusion weights are means over positions", "Averaged(self.fusion.to_alpha_low, (1,))", "Averaged(self.fusion.to_alpha_low, (2, 3))", PARTS),
     model("dfdam", "without position attention the confidence stays", "Averaged(self.position.to_beta, (2, 3))", "Averaged(self.position.to_beta, (1,))", PARTS),
     loss("dfdam", "no auxiliary loss of the spatial information", '"spatial": LAMBDA_S * spatial', '"spatial": 0.0 * spatial', GRADIENTS),

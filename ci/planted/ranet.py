@@ -53,7 +53,7 @@ MISTAKES = (
     model("ranet", "the kernel of W^g over i", "symmetric = (F + F.T) / 2", "symmetric = F.T", NEIGHBOURHOOD, "regions/neighbourhood"),
     model("ranet", "pixels beyond the border count for W^g", "NOWHERE = -1", "NOWHERE = 0", NEIGHBOURHOOD, "regions/neighbourhood"),
     model("ranet", "one softmax with the own region", "    allowed = (queries[:, :, None] != keys[:, None]) & (keys[:, None] >= 0) & (queries[:, :, None] >= 0)\n    return S", "    allowed = (keys[:, None] >= 0) & (queries[:, :, None] >= 0)\n    return S", HEADS, "interaction"),
-    model("ranet", "the mean over all regions", "others = keys.amax(dim=1).clamp(min=1)", "others = keys.amax(dim=1).clamp(min=1) + 1", HEADS, "interaction"),
+    model("ranet", "the mean over all regions", "others = keys.amax(dim=1).clamp(min=1)[:, None, None]", "others = (keys.amax(dim=1) + 1)[:, None, None]", HEADS, "interaction"),
     model("ranet", "representatives collect from themselves", "collect(A, regions, phi) if self.intra", 'collect(A, regions, phi, "global") if self.intra', HEADS, "interaction"),
     model("ranet", "representatives of the lowest scores", "by_score = J.argsort(dim=1, descending=True, stable=True)", "by_score = J.argsort(dim=1, stable=True)", INTERACTION, "interaction"),
     model("ranet", "the first term of Eq. (8) without J", "return regions.J[:, None] * A + received", "return A + received", INTERACTION, "interaction"),

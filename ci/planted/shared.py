@@ -21,16 +21,16 @@ from ci.planted.mistake import (
 
 MISTAKES = (
     # defaults, of which every paper's rows make use
-    default("power 2", "    power: float = 0.9\n", "    power: float = 2.0\n", EVERY),
+    default("power 2", "    power: Rare[float] = 0.9\n", "    power: Rare[float] = 2.0\n", EVERY),
     default("no multiplier of the head's rate", "    head_multiplier: float = 1.0\n", "    head_multiplier: float = 10.0\n", ("pdanet", "ranet")),
     default("weight decay 0", "    weight_decay: float = 1e-4\n", "    weight_decay: float = 0.0\n", ("danet", "pdanet", "sanet")),
-    default("momentum 0.99", "    momentum: float = 0.9\n", "    momentum: float = 0.99\n", EVERY),
+    default("momentum 0.99", "    momentum: Rare[float] = 0.9\n", "    momentum: Rare[float] = 0.99\n", EVERY),
     default("another schedule", '] = "poly"\n', '] = "linear"\n', ("danet", "dfdam", "pdanet", "sanet")),
-    default("no flip in training", "    flip: bool = True\n", "    flip: bool = False\n", EVERY),
-    default("an average of the weights", "    ema: float = 0.0\n", "    ema: float = 0.999\n", EVERY),
+    default("no flip in training", "    flip: Rare[bool] = True\n", "    flip: Rare[bool] = False\n", EVERY),
+    default("an average of the weights", "    ema: Rare[float] = 0.0\n", "    ema: Rare[float] = 0.999\n", EVERY),
     default("frozen batch normalisation", 'freeze: Literal["none", "backbone", "batchnorm"] = "none"', 'freeze: Literal["none", "backbone", "batchnorm"] = "batchnorm"', EVERY),
     default("clipped gradients", "    clip: float | None = None\n", "    clip: float | None = 1.0\n", EVERY),
-    default("steps for epochs", '["epochs", "steps"] = "epochs"\n', '["epochs", "steps"] = "steps"\n', ("danet", "dfdam", "sanet")),
+    default("steps for epochs", '["epochs", "steps"]] = "epochs"\n', '["epochs", "steps"]] = "steps"\n', ("danet", "dfdam", "sanet")),
     Mistake("the rate falls by steps done, not by those left", "core/recipe.py", "left = 1 - step / steps", "left = 1 - step / (2 * steps)", FORMULA),
     # the loop
     Mistake("no momentum", LEARNER, "momentum=optimisation.momentum", "momentum=0.0", FORMULA),

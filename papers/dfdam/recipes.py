@@ -45,8 +45,14 @@ def _dafm(architecture: Architecture) -> Architecture:
     return replace(architecture, position_attention=False)
 
 
+LENGTH_NOT_SAID = (
+    "The text does not say how long it trains: 160,000 steps on Cityscapes and 120 epochs on VOC are TorchSeg's for "
+    "networks like it, 30 epochs on trainval are ours. No code or weights were published."
+)
+
+
 def _reported(table: str, row: str, value: float, split: str = "val", per_class: tuple[float, ...] = ()) -> Reported:
-    return Reported("DF-DAM", table, row, split, value, per_class=per_class)
+    return Reported("DF-DAM", table, row, split, value, per_class=per_class, caveat=LENGTH_NOT_SAID)
 
 
 R18, R50, R101 = _on("resnet18"), _on("resnet50"), _on("resnet101")

@@ -47,7 +47,13 @@ def windows(crop: int, scales: tuple[float, ...] = SIX_SCALES) -> Protocol:
     return Protocol(crop=crop, stride=-(-crop * 2 // 3), scales=scales)
 
 
-def _reported(table: str, row: str, value: float, split: str = "val", caveat: str | None = None) -> Reported:
+NOT_RELEASED = (
+    "No weights were published, and the released code is not what the text says: it computes other equations, at "
+    "another rate that falls otherwise, for ResNet-101 on Cityscapes alone."
+)
+
+
+def _reported(table: str, row: str, value: float, split: str = "val", caveat: str = NOT_RELEASED) -> Reported:
     return Reported("RANet", table, row, split, value, caveat=caveat)
 
 
