@@ -9,7 +9,7 @@ import papers
 from core import datasets
 from core.datasets.samples import labels_of
 from core.datasets.sets import beacons
-from core.datasets.sets.beacons import APART, BEACON, CLEAR, COLOURS, END, GROUND, WARNED, WIDTH
+from core.datasets.sets.beacons import APART, BEACON, CLEAR, COLOURS, END, GROUND, HEIGHT, WARNED, WIDTH
 from core.images.reading import read_image
 from core.networks.network import Network
 from core.paper import Paper
@@ -21,7 +21,7 @@ def drawn(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_a_picture_is_a_function_of_its_seed_and_index() -> None:
     (image, labels), (again, labels_again) = beacons.draw(1, 4), beacons.draw(1, 4)
-    assert image.shape == (64, 288, 3)
+    assert image.shape == (32, 288, 3)
     assert (image == again).all()
     assert (labels == labels_again).all()
     assert (image != beacons.draw(1, 5)[0]).any()
@@ -82,7 +82,7 @@ def reached(network: Network) -> bool:
         if parameter.numel() == 1:
             nn.init.ones_(parameter)
     torch.manual_seed(0)
-    image = torch.randn(1, 3, 64, WIDTH, requires_grad=True)
+    image = torch.randn(1, 3, HEIGHT, WIDTH, requires_grad=True)
     scores = network.eval()(image).scores
     scores[..., END + APART :].square().sum().backward()
     assert image.grad is not None

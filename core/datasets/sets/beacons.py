@@ -26,11 +26,11 @@ GROUND, BEACON, WARNED, CLEAR = range(len(CLASSES))
 COLOURS = {WARNED: (230, 110, 30), CLEAR: (40, 110, 230)}
 """Of the beacon, by the class of the blocks."""
 
-HEIGHT, WIDTH, END, APART = 64, 288, 32, 184
+HEIGHT, WIDTH, END, APART = 32, 288, 32, 184
 """Of a picture, of the end that holds the beacon, and of what lies between that end and the blocks, in pixels."""
 
 
-def draw(seed: int, index: int) -> tuple[UInt8[np.ndarray, "64 288 3"], UInt8[np.ndarray, "64 288"]]:
+def draw(seed: int, index: int) -> tuple[UInt8[np.ndarray, "32 288 3"], UInt8[np.ndarray, "32 288"]]:
     """Return the image and the labels of one picture, a pure function of the arguments; no pixel is ignored.
 
     Raises:
@@ -50,9 +50,9 @@ def draw(seed: int, index: int) -> tuple[UInt8[np.ndarray, "64 288 3"], UInt8[np
         labels[top : top + height, left : left + width] = kind
 
     kind = int(rng.choice((WARNED, CLEAR)))
-    paint(range(40, 65), range(24, 33), range(END), BEACON, np.array(COLOURS[kind]) * rng.uniform(0.8, 1.05))
+    paint(range(20, 33), range(24, 33), range(END), BEACON, np.array(COLOURS[kind]) * rng.uniform(0.8, 1.05))
     for _ in range(int(rng.integers(1, 4))):
-        paint(range(20, 50), range(16, 50), range(END + APART, WIDTH), kind, rng.uniform(20, 240, 1))
+        paint(range(12, 28), range(16, 50), range(END + APART, WIDTH), kind, rng.uniform(20, 240, 1))
     image += rng.uniform(-12, 12, image.shape)
     step = 1 if rng.random() < 0.5 else -1  # the beacon is on the left or on the right
     return np.clip(image[:, ::step], 0, 255).astype(np.uint8), np.ascontiguousarray(labels[:, ::step])
