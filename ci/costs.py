@@ -48,6 +48,9 @@ def size(recipe: Recipe[Any]) -> tuple[int, int]:
     how = recipe.augmentation
     if how.crop is not None:
         return how.crop, how.crop
+    own = datasets.find(recipe.data.name).size
+    if how.base is None and own is not None:
+        return own[1], own[0]
     longest = how.limit or round(2 * (how.base or 0) * max(how.scale or (1.0,)))
     return min(round((how.base or longest) * max(how.scale or (1.0,))), longest), longest
 

@@ -184,11 +184,11 @@ def test_a_sixth_paper_touches_its_folder_and_the_list_of_names(
     assert "sixth-r101-cityscapes" in rows.listing()
     assert any(line.startswith("sixth-demo") for line in complexity.recipe_lines(paper))
     assert golden.command(paper, tmp_path)[:2] == ["papers/sixth/train.py", "sixth-demo"]
-    assert learning.command("sixth", 0, tmp_path)[:2] == ["papers/sixth/train.py", "sixth-demo"]
+    assert learning.command("sixth-demo", 0, tmp_path)[:2] == ["papers/sixth/train.py", "sixth-demo"]
     assert (
         learning.main(["sixth", "--file", str(Path(learning.__file__).parent / "learning.toml")]) == 2
     )  # no seeds yet
-    assert "sixth: not judged" in capsys.readouterr().out
+    assert "sixth-demo: not judged" in capsys.readouterr().out
     network = paper.build(paper.recipes["sixth-demo"])
     network.save_pretrained(tmp_path / "run")
     assert type(hub.from_pretrained(tmp_path / "run")) is paper.network
