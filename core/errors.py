@@ -1,10 +1,16 @@
 """How errors are said: in a sentence with what was given, what is allowed and what to do."""
 
 import difflib
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, get_args
+
+OURS = str(Path(__file__).resolve().parents[1])
+"""The folder of this code."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -53,10 +59,41 @@ def door() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        refuse(str(error))
+        refuse(_told(error)[0])
 
 
-def refuse(sentence: str) -> NoReturn:
-    """Print a sentence on standard error and leave with status 2."""
+@contextmanager
+def underway() -> Iterator[None]:
+    """Say in a sentence what ends a program that was under way, if this code found it; else it keeps its traceback.
+
+    Raises:
+        SystemExit: with status 1, in place of what a `raise` of ours says, also in a process that loads images.
+    """
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        sentence, ours = _told(error)
+        if not ours:
+            raise
+        refuse(sentence, status=1)
+
+
+def _told(error: BaseException) -> tuple[str, bool]:
+    """The sentence of an error, and whether a `raise` of this code says it.
+
+    PyTorch puts the whole traceback of a process that loads images before its sentence.
+    """
+    text = str(error)
+    if "Original Traceback" in text:
+        raised = re.findall(r'^ +File "(.+?)", line .*\n(.*)', text, re.MULTILINE)
+        last = re.split(r"^ .*\n", text, flags=re.MULTILINE)[-1].strip()
+        text = last.partition(": ")[2] or last
+    else:
+        raised = [(frame.filename, frame.line or "") for frame in traceback.extract_tb(error.__traceback__)]
+    return text, bool(raised) and raised[-1][0].startswith(OURS) and raised[-1][1].strip().startswith("raise ")
+
+
+def refuse(sentence: str, status: int = 2) -> NoReturn:
+    """Print a sentence on standard error and leave."""
     sys.stderr.write(f"error: {sentence}\n")
-    raise SystemExit(2)
+    raise SystemExit(status)

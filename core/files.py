@@ -13,16 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a full disk, a used-up quota, and a limit of the size of a file."""
+
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path, needed: int = 0) -> Iterator[Path]:
     """Give a path beside `path` to write to, and rename it onto `path` when the writing has ended well.
+
+    `needed` is how many bytes it takes, where that is known before.
 
     Raises:
         ValueError: naming the file and what is left on the disk, if it is full or the folder can't be written to.
     """
     aside = path.with_name(f".{path.name}.part")
-    with said_if_unwritable(path):
+    with said_if_unwritable(path, needed):
         yield aside
         synchronise(aside)
         os.replace(aside, path)
@@ -35,7 +40,7 @@ def synchronise(path: Path) -> None:
 
 
 @contextmanager
-def said_if_unwritable(path: Path) -> Iterator[None]:
+def said_if_unwritable(path: Path, needed: int = 0) -> Iterator[None]:
     """Say which file could not be written, and why, where the system does not.
 
     Raises:
@@ -47,14 +52,15 @@ def said_if_unwritable(path: Path) -> Iterator[None]:
         found = _system_error(error, path.parent)
         if found is None:
             raise
-        if found in (errno.ENOSPC, errno.EDQUOT):
+        if found in FULL:
             part = path.with_name(f".{path.name}.part")
             written = part.stat().st_size if part.is_file() else 0
             part.unlink(missing_ok=True)
             free = shutil.disk_usage(path.parent).free
+            full = f"the disk is full, {free / 2**20:.1f} MiB free" if found == errno.ENOSPC else os.strerror(found)
+            takes = f"{needed / 2**20:.1f} MiB" if needed else f"more than {written / 2**20:.1f} MiB"
             raise ValueError(
-                f"{path} can't be written: the disk is full, {free / 2**20:.0f} MiB free, and it needs more than "
-                f"{written / 2**20:.0f} MiB; free some, or choose another folder"
+                f"{path} can't be written: {full}, and it needs {takes}; free some, or choose another folder"
             ) from error
         raise ValueError(
             f"{path} can't be written: {path.parent} is read-only or not yours; change its permissions, or choose "
@@ -67,11 +73,11 @@ def _system_error(error: BaseException | None, folder: Path) -> int | None:
     if shutil.disk_usage(folder).free < 2**20:
         return errno.ENOSPC
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS):
             return error.errno
         if isinstance(error, PermissionError) and error.filename and Path(error.filename).parent == folder:
             return error.errno
-        for number in (errno.ENOSPC, errno.EROFS):
+        for number in (*FULL, errno.EROFS):
             if os.strerror(number) in str(error):
                 return number
         error = error.__cause__ or error.__context__

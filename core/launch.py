@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from core.command import EvaluationOptions, TrainingOptions, parse
-from core.errors import door
+from core.errors import door, underway
 from core.paper import Paper
 from core.recipe import Recipe
 from core.testing.metrics import Score
@@ -20,7 +20,8 @@ def train(paper: Paper) -> Score:
         recipe = options.recipe
         objective = paper.objective(recipe.architecture)
         training = set_up(recipe, options.run, paper.recipes[recipe.name], paper.network, objective)
-    return loop.train(training)
+    with underway():
+        return loop.train(training)
 
 
 def evaluate(paper: Paper) -> tuple[Recipe[Any], Score | None]:

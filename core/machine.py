@@ -1,6 +1,7 @@
 """What differs between computers: processes, precision, seeds, batches, BatchNorm over processes, trackers."""
 
 import os
+import signal
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,6 +21,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 LOST = timedelta(minutes=10)
 """How long a process waits for the others of its run, at most, before it ends with an error."""
+
+
+ASKED = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"))
+"""What asks a program to stop, as far as this system has it: Ctrl-C, a batch system, a closed terminal, Ctrl-Break."""
 
 
 def mixed_precision(precision: Precision) -> str:

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
+import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 import papers
 from core.command import EvaluationOptions, TrainingOptions, listing, parse
-from core.errors import door
+from core.datasets.loading import loading
+from core.errors import door, underway
+from core.images.reading import read_image
 from core.paper import Paper
 from core.recipe import Recipe
 from core.values import flat, to_json
@@ -16,6 +20,19 @@ from papers.danet.model import Architecture
 from papers.danet.recipes import DEMO, RECIPES
 
 Options = TrainingOptions[Architecture]
+
+
+class Files(Dataset[np.ndarray]):
+    """One image."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return read_image(self.file)
 
 
 def read(*words: str) -> TrainingOptions[Architecture]:
@@ -164,3 +181,23 @@ def test_the_door_turns_errors_into_a_sentence(capsys: pytest.CaptureFixture[str
 def test_the_door_lets_programming_errors_pass() -> None:
     with pytest.raises(KeyError), door():
         raise KeyError("a bug")
+
+
+def test_what_ends_a_program_under_way_is_a_sentence_if_this_code_found_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where a process that loads images found it, whose whole traceback PyTorch puts before it."""
+    file = tmp_path / "cut.png"
+    file.write_bytes(b"")
+    with pytest.raises(SystemExit) as caught, underway():
+        read_image(file)
+    assert caught.value.code == 1
+    alone = capsys.readouterr().err
+    assert alone == f"error: {file} can't be read as an image: it is empty; fetch it again or remove it\n"
+
+    with pytest.raises(SystemExit), underway(), loading(DataLoader(Files(file), num_workers=1)) as batches:
+        next(batches)
+    assert capsys.readouterr().err == alone
+
+    with pytest.raises(ValueError, match="invalid literal"), underway():
+        PurePath("a").relative_to(int("b"))  # a mistake of the code, which its traceback shows

@@ -111,15 +111,39 @@ def test_check_names_what_is_wrong_and_looks_on(folder: Path, capsys: pytest.Cap
     assert "42.857" in text  # the others are counted
 
 
-def test_check_names_no_more_files_than_one_reads(folder: Path) -> None:
+def test_check_says_a_fault_of_many_files_once_and_names_them(folder: Path) -> None:
     for number in range(NAMED + 5):
-        write_pair(folder / "val", f"wrong-{number}", VALUES)
-        (folder / "val" / "labels" / f"wrong-{number}.png").write_bytes(b"")
+        write_pair(folder / "val", f"wrong-{number:02}", VALUES)
+        (folder / "val" / "labels" / f"wrong-{number:02}.png").write_bytes(b"")
     report = inspect(find("folder"), folder, processes=0, quiet=True)
     assert not report.ready
+    (line,) = [line for line in report.text().splitlines() if line.startswith("wrong: ")]
+    assert "labels/wrong-00.png can't be read as an image: it is empty" in line
+    assert "labels/wrong-01.png, " in line.partition("; the same of ")[2]
+    assert line.endswith(" and 4 more")
+    assert last(report.text()) == f"not ready: {NAMED + 5} wrong files"
+
+
+def test_check_names_no_more_faults_than_one_reads(folder: Path) -> None:
+    for number in range(NAMED + 5):
+        write_pair(folder / "val", f"wrong-{number}", VALUES)
+        Image.new("L", (number + 5, 2)).save(folder / "val" / "labels" / f"wrong-{number}.png")
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
     assert report.text().count("wrong: ") == NAMED + 1
     assert "wrong: and 5 more in val" in report.text()
-    assert last(report.text()) == f"not ready: {NAMED + 5} wrong files"
+
+
+def test_check_says_what_pictures_look_wrong(folder: Path) -> None:
+    for name in ("twelve-bits", "turned"):
+        write_pair(folder / "val", name, VALUES)
+    Image.fromarray(np.full((2, 4), 4095, np.uint16)).save(folder / "val" / "images" / "twelve-bits.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (4, 2), (200, 90, 20)).save(folder / "val" / "images" / "turned.png", exif=exif)
+    report = inspect(find("folder"), folder, processes=0, quiet=True)
+    assert report.ready
+    assert "note: 1 images are nearly black (no value over 31 of 255)" in report.text()
+    assert "note: 1 images are turned as their EXIF orientation says: their labels must be as shown" in report.text()
 
 
 def test_check_says_what_is_missing_and_where_to_download_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -416,7 +440,7 @@ def test_a_row_without_labels_is_named(remote: Path) -> None:
         refuse_wrong_labels(pairs, quiet=True)
     report = inspect(find(f"hub:{remote}"), None, ["train"], processes=0, quiet=True)
     assert [problem.sentence for problem in report.splits["train"].problems.values()] == [
-        f"row 4 of {remote} has no labels; add them or remove the image"
+        f"the image of row 4 of {remote} has no labels; add them or remove the image"
     ]
 
 

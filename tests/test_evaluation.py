@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,21 @@ def test_modes_and_random_numbers_are_left_as_they_were(accelerator: Accelerator
 def test_workers_change_nothing(accelerator: Accelerator) -> None:
     alone = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator)
     helped = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator, workers=1)
+    assert torch.equal(alone.confusion, helped.confusion)
+
+
+class Interrupted(Samples):
+    """A terminal and a batch system send a signal to all processes of a program, also to those that load images."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        return super().__getitem__(index)
+
+
+def test_processes_that_load_leave_signals_to_the_one_that_they_load_for(accelerator: Accelerator) -> None:
+    alone = evaluate(Network(), Samples(3), Protocol(), CLASSES, accelerator)
+    helped = evaluate(Network(), Interrupted(3), Protocol(), CLASSES, accelerator, workers=1)
     assert torch.equal(alone.confusion, helped.confusion)
 
 

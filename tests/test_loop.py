@@ -130,6 +130,12 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
     assert {"weights.classify.weight", "state.optimiser.state.0.momentum_buffer", "metrics.0.loss"} <= set(names)
 
 
+def test_an_error_ends_a_run_whose_images_other_processes_load(tmp_path: Path) -> None:
+    job = {"to": tmp_path, "fail_at": 2, "run": {"workers": 2}}
+    assert tiny.in_processes(1, [job], tmp_path / "log") == 1  # and not: wait for these processes for ever
+    assert "an error that nobody catches" in (tmp_path / "log").read_text().splitlines()[-1]
+
+
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         train(begin(tmp_path / str(workers), workers=workers))

@@ -15,8 +15,9 @@ import pytest
 import tiny
 from tiny import NAME, begin, differing, left
 
+from core import machine
 from core.datasets import cache, prepare
-from core.training import lock, signals
+from core.training import lock
 from core.training.loop import train
 
 SCRIPT = Path(__file__).with_name("windows.py")
@@ -77,7 +78,7 @@ def test_the_lock_of_windows_keeps_others_out_and_is_closed_before_it_is_removed
 
 def test_signals_are_those_that_the_system_has() -> None:
     """Windows' SIGBREAK is not here, and SIGHUP not there."""
-    names = {number.name for number in signals.ASKED}
+    names = {number.name for number in machine.ASKED}
     assert names == ({"SIGINT", "SIGTERM", "SIGBREAK"} if sys.platform == "win32" else {"SIGINT", "SIGTERM", "SIGHUP"})
 
 

@@ -1,9 +1,10 @@
 """Train as the jobs say that stand as JSON in the first argument; run by the tests, also by `torchrun`.
 
 A job has `to`, and may have `noisy`, `optimisation`, `run`, `backend` for `torch.compile`, and one of `kill_at`, a call
-of the loss, `stop_at`, one that raises, so that the next job follows, and `kill_in_save`, a save in the middle of whose
-writing the process is killed. `pause` is the length of a step in seconds. With `lost`, the seconds for which others are
-waited for, rank 1 alone is killed by `kill_at`, or at `freeze_at` no longer answers.
+of the loss, `stop_at`, one that raises, so that the next job follows, `fail_at`, one that raises and ends all jobs, and
+`kill_in_save`, a save in the middle of whose writing the process is killed. `pause` is the length of a step in seconds.
+With `lost`, the seconds for which others are waited for, rank 1 alone is killed by `kill_at`, or at `freeze_at` no
+longer answers.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import tiny
 import torch
@@ -35,22 +36,25 @@ def freeze(_: object = None) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def fail(_: object) -> None:
+    raise ValueError("an error that nobody catches")
+
+
 def die_in_save(number: int) -> None:
     """Let the save of this number write half of its file, flush it, and die."""
     save, calls = torch.save, 0
 
-    def half(value: Any, path: Path) -> None:
+    def half(value: Any, file: BinaryIO) -> None:
         nonlocal calls
         calls += 1
         if calls < number:
-            save(value, path)
+            save(value, file)
             return
         stream = io.BytesIO()
         save(value, stream)
-        with path.open("wb") as file:
-            file.write(stream.getvalue()[: stream.tell() // 2])
-            file.flush()
-            die()
+        file.write(stream.getvalue()[: stream.tell() // 2])
+        file.flush()
+        die()
 
     torch.save = half
 
@@ -71,6 +75,8 @@ def main() -> None:
             machine.LOST = datetime.timedelta(seconds=job["lost"])
             at, event = (job["kill_at"], die) if "kill_at" in job else (job["freeze_at"], freeze)
             objective = tiny.After(at, event) if os.environ["RANK"] == "1" else tiny.loss
+        if "fail_at" in job:
+            objective = tiny.After(job["fail_at"], fail)
         if "stop_at" in job:
             objective = tiny.After(job["stop_at"], tiny.kill)
         if job.get("pause"):

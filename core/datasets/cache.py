@@ -146,12 +146,16 @@ def _write(path: Path, pixels: np.ndarray, name: str) -> None:
     content = io.BytesIO()
     np.save(content, pixels)
     aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part")
-    with said_if_unwritable(path):
-        with aside.open("wb") as file:
-            file.write(content.getbuffer())
-            file.write(_checksum(content.getbuffer(), name))
-            file.flush()
-            os.fsync(file.fileno())
+    with said_if_unwritable(path, len(content.getbuffer())):
+        try:
+            with aside.open("wb") as file:
+                file.write(content.getbuffer())
+                file.write(_checksum(content.getbuffer(), name))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         try:
             os.replace(aside, path)
         except PermissionError:

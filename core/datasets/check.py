@@ -1,5 +1,6 @@
 """Is a copy of a data set complete and right? The command `check`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,28 +32,50 @@ NAMED = 20
 """Files that a report names one by one."""
 
 
+MARKS = {
+    "wide": "label files have 16 bits, and are decoded as such at every epoch; `python -m core.datasets prepare {name} "
+    "DIR` writes them with 8",
+    "deep": "images have 16 bits, and are brought to 8: 0..65535 becomes 0..255",
+    "transparent": "images have transparent pixels: the colours that are stored there count",
+    "turned": "images are turned as their EXIF orientation says: their labels must be as shown, too",
+    "dark": "images are nearly black (no value over 31 of 255): are they labels, or 16 bits of which only the lower 12 "
+    "are used? Then stretch them to 8 bits first",
+}
+"""What is no fault of a file but worth knowing, in words that follow the number of such files."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a row, and the values of its labels that are no class, if that is it."""
+    """What is wrong with a row of these two files, and the values of its labels that are no class, if that is it."""
 
     sentence: str
+    image: str
+    labels: str
     values: tuple[int, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Which of the two is meant."""
+        return self.labels if self.sentence.startswith(self.labels) else self.image
+
+    @property
+    def kind(self) -> str:
+        """The sentence without the names of files: the same for all that have the same fault."""
+        return self.sentence.replace(self.labels, "LABELS").replace(self.image, "IMAGE")
 
 
 @dataclass
 class Split:
-    """What was found in a split; `pixels` counts the labels of each class, the last those that are ignored.
+    """What was found in a split.
 
-    `wide` counts labels of 16 bits, `deep` images of 16 bits, `transparent` images with an alpha channel.
+    `pixels` counts the labels of each class, the last those that are ignored; `marks` the files for each of MARKS.
     """
 
     pairs: Pairs
     pixels: np.ndarray
     sizes: set[tuple[int, int]] = field(default_factory=set)
     problems: dict[int, Problem] = field(default_factory=dict)
-    wide: int = 0
-    deep: int = 0
-    transparent: int = 0
+    marks: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -141,24 +164,20 @@ def _look_at(split: str, pairs: Pairs, processes: int | None, quiet: bool) -> Sp
             found.problems[finding.row] = finding.problem
             continue
         found.sizes.add(finding.size)
-        found.wide += finding.wide
-        found.deep += finding.deep
-        found.transparent += finding.transparent
+        found.marks.update(finding.marks)
         found.pixels += finding.pixels
     found.problems = dict(sorted(found.problems.items()))
     return found
 
 
 class Finding(NamedTuple):
-    """What was found in a row: what is wrong, or its width and height, and the pixels of each class."""
+    """What was found in a row: what is wrong, or its width and height, the pixels of each class, and which MARKS."""
 
     row: int
     problem: Problem | None
     size: tuple[int, int]
     pixels: np.ndarray
-    wide: bool = False
-    deep: bool = False
-    transparent: bool = False
+    marks: tuple[str, ...] = ()
 
 
 def look(rows: Sequence[tuple[int, Pair]], mapping: Mapping[int, int], classes: int, labelled: bool) -> list[Finding]:
@@ -172,18 +191,19 @@ def look(rows: Sequence[tuple[int, Pair]], mapping: Mapping[int, int], classes: 
 def _look(
     index: int, row: Pair, mapping: Mapping[int, int], table: np.ndarray, classes: int, labelled: bool
 ) -> Finding:
-    pixels = np.zeros(classes + 1, dtype=np.int64)
+    pixels, names = np.zeros(classes + 1, dtype=np.int64), (str(row.image), str(row.labels))
     try:
         seen, values = examine(row, mapping, labelled, whole=True)
     except WrongValuesError as error:
-        return Finding(index, Problem(str(error), tuple(error.values)), (0, 0), pixels)
+        return Finding(index, Problem(str(error), *names, tuple(error.values)), (0, 0), pixels)
     except ValueError as error:
-        return Finding(index, Problem(str(error)), (0, 0), pixels)
-    size = (seen.width, seen.height)
-    if values is None:
-        return Finding(index, None, size, pixels, False, seen.deep, seen.transparent)
-    pixels += np.bincount(table.take(values.astype(np.int64)).ravel(), minlength=classes + 1)
-    return Finding(index, None, size, pixels, values.dtype.itemsize > 1, seen.deep, seen.transparent)
+        return Finding(index, Problem(str(error), *names), (0, 0), pixels)
+    wide = values is not None and values.dtype.itemsize > 1
+    found = {"wide": wide, "deep": seen.deep, "transparent": seen.transparent, "turned": seen.turned, "dark": seen.dark}
+    if values is not None:
+        pixels += np.bincount(table.take(values.astype(np.int64)).ravel(), minlength=classes + 1)
+    marks = tuple(mark for mark, holds in found.items() if holds)
+    return Finding(index, None, (seen.width, seen.height), pixels, marks)
 
 
 def _against(dataset: DataSet, split: str, found: Split) -> list[str]:
@@ -206,19 +226,8 @@ def _against(dataset: DataSet, split: str, found: Split) -> list[str]:
 
 def _remarks(dataset: DataSet, splits: Mapping[str, Split], complete: bool) -> list[str]:
     """What is no fault but worth knowing."""
-    remarks = []
-    wide = sum(split.wide for split in splits.values())
-    deep = sum(split.deep for split in splits.values())
-    transparent = sum(split.transparent for split in splits.values())
-    if wide:
-        remarks.append(
-            f"{wide} label files have 16 bits, and are decoded as such at every epoch; "
-            f"`python -m core.datasets prepare {dataset.name} DIR` writes them with 8"
-        )
-    if deep:
-        remarks.append(f"{deep} images have 16 bits, and are brought to 8: 0..65535 becomes 0..255")
-    if transparent:
-        remarks.append(f"{transparent} images have transparent pixels: the colours that are stored there count")
+    marks = sum((split.marks for split in splits.values()), Counter[str]())
+    remarks = [f"{marks[mark]} {said.format(name=dataset.name)}" for mark, said in MARKS.items() if marks[mark]]
     left_out = [file for split in splits.values() for file in split.pairs.left_out]
     if left_out:
         remarks.append(
@@ -247,10 +256,14 @@ def _sentences(name: str, split: Split, own_classes: bool) -> Iterable[str]:
             f"values, the first: {beyond[0].sentence}"
         )
         problems = [problem for problem in problems if problem not in beyond]
-    for problem in problems[:NAMED]:
-        yield f"wrong: {problem.sentence}"
-    if len(problems) > NAMED:
-        yield f"wrong: and {len(problems) - NAMED} more in {name}"
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(problem.kind, []).append(problem)
+    for first, *others in list(alike.values())[:NAMED]:
+        also = f"; the same of {listed((other.file for other in others), NAMED)}" if others else ""
+        yield f"wrong: {first.sentence}{also}"
+    if len(alike) > NAMED:
+        yield f"wrong: and {sum(map(len, list(alike.values())[NAMED:]))} more in {name}"
 
 
 def _sizes(sizes: set[tuple[int, int]]) -> str:

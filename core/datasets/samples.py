@@ -12,6 +12,9 @@ from core.images.bands import header_of, read_shown
 from core.images.classes import IGNORE, Classes
 from core.images.reading import Header, Source, missing, read_labels
 
+DARK = 32
+"""An image is dark if all its values stay below this of 255."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -150,8 +153,8 @@ def examine(
     """
     seen = header_of(row.image)
     if whole:
-        height, width, _ = read_shown(row.image).shape
-        seen = seen._replace(width=width, height=height)
+        pixels = read_shown(row.image)
+        seen = seen._replace(height=pixels.shape[0], width=pixels.shape[1], dark=int(pixels.max()) < DARK)
     if not labelled:
         return seen, None
     values = labels_of(row)

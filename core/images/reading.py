@@ -69,12 +69,17 @@ Source = Path | Embedded
 
 
 class Header(NamedTuple):
-    """What is known of a picture before its pixels are: width and height as shown, bits beyond 8, transparency."""
+    """What is known of a picture: width and height as shown, 16 bits, transparency, an orientation.
+
+    And, once it was decoded, whether it is nearly black in 8 bits.
+    """
 
     width: int
     height: int
     deep: bool
     transparent: bool
+    turned: bool = False
+    dark: bool = False
 
 
 def header(source: Source) -> Header:
@@ -87,10 +92,11 @@ def header(source: Source) -> Header:
         width, height = picture.size
         # Pillow turns a TIFF, its size included, and would decode a whole PNG to look for its orientation.
         stored = "exif" in picture.info if picture.format == "PNG" else picture.format != "TIFF"
-        if stored and orientation(picture) >= 5:
+        turn = orientation(picture) if stored else 1
+        if turn >= 5:
             width, height = height, width
         transparent = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
-        return Header(width, height, picture.mode in SIXTEEN_BITS, transparent)
+        return Header(width, height, picture.mode in SIXTEEN_BITS, transparent, turn > 1)
 
 
 def read_image(source: Source) -> UInt8[np.ndarray, "h w 3"]:
@@ -138,6 +144,8 @@ def read_labels(source: Source) -> Integer[np.ndarray, "h w"]:
     if values.ndim != 2:
         equal = (values == values[..., :1]).all() if mode == "RGB" else False
         how = "all three are equal: save one of them" if equal else "convert colours to indices first"
+        if mode in ("LA", "PA"):
+            how = "save it without transparency"
         raise ValueError(
             f"{source} has {values.shape[2]} channels ({mode}); labels are one class index per pixel, as 8-bit or "
             f"16-bit grey or palette images: {how}"

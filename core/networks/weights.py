@@ -157,6 +157,11 @@ def refuse_shared(where: str, tensors: Mapping[str, Tensor]) -> None:
         require(other == name, f"{where} holds one tensor as {other} and as {name}; save each with .clone()")
 
 
+def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """The bytes that the tensors take in a file, beside its header."""
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     """The shape of each tensor."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

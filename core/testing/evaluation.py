@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm import tqdm
 
+from core.datasets.loading import loading
+from core.datasets.progress import progress
 from core.images.classes import Classes
 from core.networks.inference import infer
 from core.recipe import Protocol
@@ -64,7 +65,7 @@ def count(
     All processes must call this together. `network` is on `accelerator.device`, prepared or not; it is put into
     evaluation mode, and each of its modules back into its own mode at the end, also after an error. No global random
     number is drawn, so training goes on as if nothing had happened. `workers` processes load images ahead; `title`
-    names the progress bar, which only the main process shows, and only on a terminal. `keep` is given the number of
+    names the progress, which the main process shows of its own share. `keep` is given the number of
     each sample of this process and its prediction, h w, on the CPU.
 
     Raises:
@@ -84,17 +85,16 @@ def count(
     counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     # Without its DistributedDataParallel, a network does not wait for processes that have fewer images.
     bare = accelerator.unwrap_model(network)
-    hidden = None if accelerator.is_main_process else True  # None: hidden where there is no terminal
-    with evaluating(bare), tqdm(total=number, desc=title, unit=" images", disable=hidden) as bar:
-        answers = _predictions(bare, protocol, accelerator, zip(mine, loader, strict=True))
-        for index, labels, prediction in _one_behind(answers):
+    with evaluating(bare), loading(loader) as loaded:
+        answers = _one_behind(_predictions(bare, protocol, accelerator, zip(mine, loaded, strict=True)))
+        quiet = not accelerator.is_main_process
+        for index, labels, prediction in progress(answers, title, len(mine), "image", quiet):
             if keep is not None:
                 keep(index, prediction)
             try:
                 counts += confusion(labels, prediction, num_classes)
             except ValueError as error:
                 raise ValueError(f"sample {index} of the data set for {title!r}: {error}") from error
-            bar.update(min(accelerator.num_processes, number - bar.n))
     return accelerator.reduce(counts.to(accelerator.device), "sum").cpu()
 
 

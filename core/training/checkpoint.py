@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.files import written_aside
+from core.files import said_if_unwritable, written_aside
 
 
 def save_state(path: Path, state: Mapping[str, Any], previous: Path | None = None) -> None:
@@ -18,8 +18,9 @@ def save_state(path: Path, state: Mapping[str, Any], previous: Path | None = Non
 
     A kill at any moment leaves a whole file under one of the two names.
     """
-    with written_aside(path) as aside:
-        torch.save(dict(state), aside)
+    with written_aside(path, sum(value.nbytes for _, value in _tensors(state))) as aside:
+        with aside.open("wb") as file:  # its own errors say what is wrong with the disk, PyTorch's do not
+            torch.save(dict(state), file)
         if previous is not None and path.exists():
             os.replace(path, previous)
 
@@ -87,7 +88,7 @@ class Metrics:
         if not self.writing:
             return
         self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as file:
+        with said_if_unwritable(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

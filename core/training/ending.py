@@ -11,6 +11,7 @@ from core.datasets.transforms import TestSamples
 from core.images import curves, matrix
 from core.networks import repository
 from core.networks.network import Network
+from core.networks.weights import stored_bytes
 from core.testing.contributions import Contributions, contributions
 from core.testing.metrics import Score
 from core.testing.report import record
@@ -55,9 +56,12 @@ def finish(training: Training[Any], network: Network, progress: Progress, log: L
         measured = record(recipe.name, score, **told)
         for place in {checkpoint, folder}:
             files.write_json(place / SCORE, measured)
-        curves.curves(log.metrics.lines, folder / "curves.png")
-        matrix.confusion_matrix(score.confusion, score.classes, folder / "confusion.png")
-        gallery(tested, training.test, recipe.protocol, accelerator).save(folder / "predictions.png")
+        with files.said_if_unwritable(folder / "curves.png"):
+            curves.curves(log.metrics.lines, folder / "curves.png")
+        with files.said_if_unwritable(folder / "confusion.png"):
+            matrix.confusion_matrix(score.confusion, score.classes, folder / "confusion.png")
+        with files.said_if_unwritable(folder / "predictions.png"):
+            gallery(tested, training.test, recipe.protocol, accelerator).save(folder / "predictions.png")
 
     machine.on_main(accelerator, leave)
     accelerator.print(score.table())
@@ -80,7 +84,8 @@ def _contributions(training: Training[Any], network: Network) -> Contributions |
 
 def _save(network: Network, folder: Path) -> None:
     aside = folder / ".model.part"
-    network.save_pretrained(aside)
+    with files.said_if_unwritable(folder / repository.WEIGHTS, stored_bytes(network.state_dict())):
+        network.save_pretrained(aside)
     for file in aside.iterdir():
         file.replace(folder / file.name)
     aside.rmdir()

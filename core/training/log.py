@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import tqdm
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from core.datasets.transforms import Batch
 from core.testing.metrics import Score
@@ -47,7 +47,8 @@ class Log:
 
     def steps(self, first: int, last: int) -> Iterator[int]:
         """The steps that are left, with a bar."""
-        self.bar = tqdm(range(first, last), initial=first, total=self.training.steps, unit="step", smoothing=0.05)
+        steps, hidden = self.training.steps, not self.accelerator.is_main_process
+        self.bar = tqdm(range(first, last), initial=first, total=steps, unit="step", smoothing=0.05, disable=hidden)
         self.begun = self.since = time.perf_counter()
         yield from self.bar
         self.bar.close()
@@ -86,6 +87,11 @@ class Log:
         if self.accelerator.is_main_process:
             self.words = {**self.words, **words}
             self.bar.set_postfix(**self.words)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.accelerator.is_main_process:
+            tqdm.write(text)
 
     def score(self, done: int, kind: str, score: Score) -> None:
         """Write a score, "validation" or "test", to the metrics and the trackers, with the IoU of each class."""

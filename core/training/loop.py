@@ -5,19 +5,19 @@ So is the learning rate. A state is therefore weights, momentum and a step, and 
 bit for bit the run that was not, in the same circumstances (`core.training.state.circumstances`).
 """
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from core import files, machine, provenance
+from core.datasets.loading import loading
 from core.datasets.transforms import Batch, Collate, Order, TrainingSamples
 from core.networks.network import Network
 from core.recipe import AnyArchitecture
 from core.testing.metrics import Score
-from core.training import folder, signals, state, validation
+from core.training import folder, state, validation
 from core.training.ending import finish
 from core.training.gallery import gallery
 from core.training.learner import Learner
@@ -44,49 +44,49 @@ def train(training: Training[AnyArchitecture]) -> Score:
         machine.on_main(accelerator, partial(_open_folder, training))
         learner, progress = Learner(training), Progress.of(training.state)
         log = Log(training, progress.step)
-        batches = _batches(training, learner.plain, progress.step)
         every, best = validation.interval(training), validation.keeps_best(training)
         _announce(training, progress, every)
 
         learner.train()
-        for step in log.steps(progress.step, progress.step if progress.ended else steps):
-            # ---- learn from one batch
-            rate = learner.set_rate(step)
-            machine.seed_everything(run.seed, step, accelerator.process_index)
-            for _ in range(run.accumulate):
-                image, labels = log.next(batches).on(
-                    accelerator.device, learner.plain.normalisation, learner.channels_last
-                )
-                with accelerator.accumulate(learner.network):
-                    terms = training.loss(learner.network(image), labels)
-                    learner.learn(torch.stack(list(terms.values())).sum())
-                log.add(terms)
-            if learner.average is not None:
-                learner.average.update(learner.plain)
-            progress.step = step + 1
+        with loading(_batches(training, learner.plain, progress.step)) as batches:
+            for step in log.steps(progress.step, progress.step if progress.ended else steps):
+                # ---- learn from one batch
+                rate = learner.set_rate(step)
+                machine.seed_everything(run.seed, step, accelerator.process_index)
+                for _ in range(run.accumulate):
+                    image, labels = log.next(batches).on(
+                        accelerator.device, learner.plain.normalisation, learner.channels_last
+                    )
+                    with accelerator.accumulate(learner.network):
+                        terms = training.loss(learner.network(image), labels)
+                        learner.learn(torch.stack(list(terms.values())).sum())
+                    log.add(terms)
+                if learner.average is not None:
+                    learner.average.update(learner.plain)
+                progress.step = step + 1
 
-            # ---- say how it goes, validate, and save
-            last, received = progress.step == steps, asked.agreed()
-            saving = last or progress.step % run.save_every == 0
-            if saving or progress.step % run.log_every == 0:
-                log.line(progress.step, rate, learner.plain)
-            if every and (last or progress.step % every == 0):
-                saving |= _validate(training, learner, progress, log, best)
-            if saving or received:
-                _save(training, learner, progress, log)
-            if received and not last:
-                accelerator.print(f"stopped at step {progress.step}; the same command goes on")
-                raise SystemExit(128 + received)
-            if progress.ended:
-                accelerator.print(f"stopped early: {run.patience} validations in a row were no better")
-                break
+                # ---- say how it goes, validate, and save
+                last, received = progress.step == steps, asked.agreed()
+                saving = last or progress.step % run.save_every == 0
+                if saving or progress.step % run.log_every == 0:
+                    log.line(progress.step, rate, learner.plain)
+                if every and (last or progress.step % every == 0):
+                    saving |= _validate(training, learner, progress, log, best)
+                if saving or received:
+                    _save(training, learner, progress, log)
+                if received and not last:
+                    log.say(f"stopped at step {progress.step}; the same command goes on")
+                    raise SystemExit(128 + received)
+                if progress.ended:
+                    log.say(f"stopped early: {run.patience} validations in a row were no better")
+                    break
 
         # ---- test what was learnt
         asked.nothing_to_save()
         return finish(training, learner.tested, progress, log, best)
 
 
-def _batches(training: Training[Any], network: Network, first: int) -> Iterator[Batch]:
+def _batches(training: Training[Any], network: Network, first: int) -> DataLoader[Batch]:
     """This process's parts of all batches from a step on."""
     recipe, run, accelerator = training.recipe, training.run, training.accelerator
     samples = TrainingSamples(training.train, recipe.augmentation, network.normalisation, run.seed, run.cache)
@@ -99,15 +99,12 @@ def _batches(training: Training[Any], network: Network, first: int) -> Iterator[
         accelerator.num_processes,
         run.accumulate,
     )
-    return iter(
-        DataLoader(
-            samples,
-            batch_sampler=order,
-            collate_fn=Collate(recipe.augmentation.multiple),
-            num_workers=machine.workers(run.workers, accelerator.device),
-            pin_memory=accelerator.device.type == "cuda",
-            worker_init_fn=signals.ignore,
-        )
+    return DataLoader(
+        cast("Dataset[Batch]", samples),
+        batch_sampler=order,
+        collate_fn=Collate(recipe.augmentation.multiple),
+        num_workers=machine.workers(run.workers, accelerator.device),
+        pin_memory=accelerator.device.type == "cuda",
     )
 
 
@@ -149,7 +146,7 @@ def _validate(training: Training[Any], learner: Learner, progress: Progress, log
     log.score(progress.step, "validation", score)
     mean = 100 * score.mean_iou
     log.show({"val_mIoU": f"{mean:.2f}"})
-    training.accelerator.print(
+    log.say(
         f"step {progress.step}: validation mIoU {mean:.2f}, pixel accuracy {100 * score.pixel_accuracy:.2f}"
         + (", the best so far" if better else "")
     )

@@ -10,15 +10,12 @@ from accelerate import Accelerator
 
 from core import machine
 
-ASKED = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"))
-"""What asks a run to stop, of what this system has: Ctrl-C, a batch system, a closed terminal; Windows' Ctrl-Break."""
-
 AT_ONCE = 2.0
 """Seconds in which a repeated signal counts as one: a terminal and a launcher may both pass the same key on."""
 
 
 class Signals:
-    """Notes the signals in `ASKED` while it is entered; a second one, later than `AT_ONCE`, ends the process.
+    """Notes the signals of `machine.ASKED` while it is entered; a second one, later than `AT_ONCE`, ends the process.
 
     The processes of a run agree through a group of their own on the CPU, so no GPU is waited for. It also notices a
     process that is gone: the others then end with an error after this step, where NCCL alone would wait for its
@@ -32,7 +29,7 @@ class Signals:
         self.group: Any = torch.distributed.new_group(backend="gloo", timeout=machine.LOST) if several else None
 
     def __enter__(self) -> "Signals":
-        self.usual = {number: signal.signal(number, self._note) for number in ASKED}
+        self.usual = {number: signal.signal(number, self._note) for number in machine.ASKED}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,9 +59,3 @@ class Signals:
         elif now - self.since > AT_ONCE:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-
-
-def ignore(worker: int) -> None:
-    """Let a process that loads images leave signals to the process that it loads them for."""
-    for number in ASKED:
-        signal.signal(number, signal.SIG_IGN)

@@ -7,11 +7,12 @@ from typing import Any
 
 from accelerate.utils import broadcast
 
-from core import machine
+from core import files, machine
 from core.datasets.samples import Pairs
 from core.datasets.transforms import TestSamples
 from core.images.pixels import scaled_size
 from core.networks.network import Network
+from core.networks.weights import stored_bytes
 from core.recipe import Protocol
 from core.testing.evaluation import evaluate
 from core.testing.metrics import Score
@@ -77,7 +78,8 @@ def keep_best(folder: Path, network: Network) -> None:
     """Save the network as `best/`, a checkpoint like any other; a kill leaves the old one or the new one."""
     aside, old = folder / ".best.part", folder / ".best.old.part"
     clean(folder)
-    network.save_pretrained(aside)
+    with files.said_if_unwritable(folder / BEST, stored_bytes(network.state_dict())):
+        network.save_pretrained(aside)
     if (folder / BEST).exists():
         (folder / BEST).rename(old)
     aside.rename(folder / BEST)

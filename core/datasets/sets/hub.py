@@ -60,15 +60,19 @@ class Rows(Sequence[Pair]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         row = self.table[index]
-        image, labels = (self._source(row[column], index) for column in ("image", "labels"))
+        image, labels = (
+            _source(row[column], f"the {column} of row {index} of {self.name}") for column in ("image", "labels")
+        )
         return Pair(image or Embedded(b"", f"the image of row {index} of {self.name}"), labels)
 
-    def _source(self, file: dict[str, Any] | None, index: int) -> Source | None:
-        if file is None or not (file["bytes"] or file["path"]):
-            return None
-        if file["bytes"]:
-            return Embedded(file["bytes"], file["path"] or f"row {index} of {self.name}")
-        return Path(file["path"])
+
+def _source(file: dict[str, Any] | None, name: str) -> Source | None:
+    """What a table holds of an image; errors name the row, and the file that it was."""
+    if file is None or not (file["bytes"] or file["path"]):
+        return None
+    if file["bytes"]:
+        return Embedded(file["bytes"], f"{name} ({file['path']})" if file["path"] else name)
+    return Path(file["path"])
 
 
 def dataset(name: str, kind: str, read_split: Callable[[str, str], Pairs]) -> DataSet:
