@@ -7,14 +7,15 @@
 Each training has one thread, so that a processor of the same kind gives the same numbers, and as many run side by side
 as there are cores.
 
-*Level.* The demo is trained for 8 epochs, the network on pictures that ask for context (`beacons`) for 16. It must reach the mean mIoU of its recorded seeds less three
-of their standard deviations. The gate trains seed 0, one of the recorded: five values are never further below their
-mean than 1.8 of their own deviations, so that, on the same kind of machine, only a change of the code can turn the gate
-red. Elsewhere numbers are rounded otherwise, which is as good as another seed.
+*Level.* The demo is trained for 8 epochs, and the network on pictures that ask for context (`beacons`) for 16. Each must
+reach the mean mIoU of its recorded seeds less three of their standard deviations. The gate trains seed 0, one of the
+recorded: five values are never further below their mean than 1.8 of their own deviations, so that, on the same kind of
+machine, only a change of the code can turn the gate red. Elsewhere numbers are rounded otherwise, which is as good as
+another seed.
 
 *Gain.* The same network without the paper's modules is recorded with the same seeds, and the gain of a seed is the
-network's mIoU less its baseline's. Where the mean gain exceeds the spread of the gains (largest less smallest), the gate
-trains the baseline as well and holds the gain to the same rule. Elsewhere it prints the recorded gains and judges none.
+network's mIoU less its baseline's. Where the mean gain exceeds the spread of the gains (largest less smallest), the
+gate trains the baseline as well and holds the gain to the same rule. Elsewhere it prints the recorded gains.
 
 The values stand in learning.toml, which is only appended to; of a seed that was recorded again, the last value counts.
 The exit code is 0 if all hold, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded, or a

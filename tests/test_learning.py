@@ -9,7 +9,7 @@ import pytest
 
 import papers
 from ci import golden, learning
-from ci.learning import EPOCHS, RECORDED, SEEDS, command, least, main, recorded, to_toml
+from ci.learning import RECORDED, SEEDS, command, least, main, recorded, to_toml
 from core import provenance
 
 VALUES = [30.0, 31.0, 32.0, 33.0, 34.0]
