@@ -7,7 +7,7 @@
 Each training has one thread, so that a processor of the same kind gives the same numbers, and as many run side by side
 as there are cores.
 
-*Level.* The demo is trained for 8 epochs, and the network on pictures that ask for context (`beacons`) for 16. Each must
+*Level.* The demo is trained for 8 epochs, the network on pictures that ask for context (`beacons`) for 16. Each must
 reach the mean mIoU of its recorded seeds less three of their standard deviations. The gate trains seed 0, one of the
 recorded: five values are never further below their mean than 1.8 of their own deviations, so that, on the same kind of
 machine, only a change of the code can turn the gate red. Elsewhere numbers are rounded otherwise, which is as good as

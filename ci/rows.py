@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 import papers
+from ci import learning
 from ci.measured import Entry, changes, hours, scores, value_of
 from core import datasets
 from core.command import FITS
@@ -91,7 +92,12 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
     if len(known) < 2:
         threads = [entry["hardware"] for entry in found[-1:] if "threads" in entry["hardware"]]
         return "".join(f"{value:.2f}" for value in known) + "".join(f" ({hardware})" for hardware in threads)
-    return f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f}, {len(known)} seeds)"
+    return _of_seeds(known, f", {len(known)} seeds")
+
+
+def _of_seeds(values: Sequence[float], more: str = "") -> str:
+    """Mean and range."""
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}{more})"
 
 
 def results(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
@@ -178,7 +184,7 @@ def table_row(cells: Sequence[str]) -> str:
 def tables() -> dict[Path, dict[str, str]]:
     """The tables of each README: file -> name of the mark -> text."""
     entries = scores()
-    files = {ROOT / "README.md": {"results": first_page(entries)}}
+    files = {ROOT / "README.md": {"results": first_page(entries), "learning": on_embedded_pictures()}}
     for paper in papers.every():
         files[ROOT / "papers" / paper.folder / "README.md"] = {
             "results": results(paper.recipes, entries),
@@ -207,6 +213,19 @@ def first_page(entries: Sequence[Entry]) -> str:
             row = (f"`{best}`", f"{value:.2f}", latest(best, "mIoU", entries) or "not trained here")
         lines.append((paper.name, *row, "<br>".join(ladder)))
     return table(("paper", "best row with public labels", "reported", "measured", "ours on CamVid, measured"), lines)
+
+
+def on_embedded_pictures(file: Path = learning.RECORDED) -> str:
+    """A line for each paper: its network on embedded pictures beside the same one without its modules."""
+    lines = []
+    for paper in papers.every():
+        cells = []
+        for recipe in (recipe for ladder in learning.ladders([paper]) for recipe in ladder):
+            values = list(learning.recorded(recipe, file).values())
+            cells.append(_of_seeds(values) if values else "")
+        lines.append((paper.name, *cells))
+    headings = ("paper", "scenes", "without its modules", "context", "without its modules")
+    return table(headings, lines)
 
 
 def _public(paper: Paper, recipe: Recipe[Any], row: Reported) -> bool:
