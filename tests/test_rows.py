@@ -12,7 +12,21 @@ import pytest
 
 import papers
 from ci import rows
-from ci.rows import SERVER, Row, caveats, circumstances, first_page, in_words, latest, listing, main, spent, table
+from ci.learning import to_toml
+from ci.rows import (
+    SERVER,
+    Row,
+    caveats,
+    circumstances,
+    first_page,
+    in_words,
+    latest,
+    listing,
+    main,
+    on_embedded_pictures,
+    spent,
+    table,
+)
 from core.recipe import Protocol
 
 Printed = dict[str, tuple[tuple[str, str, float], ...]]
@@ -234,3 +248,18 @@ def test_without_markdown_nothing_is_written(
 def test_a_row_knows_its_cells() -> None:
     row = Row("danet-demo", "ours", "val", "whole image", "mIoU", "none", "")
     assert row.cells() == ("`danet-demo`", "ours", "val", "whole image", "mIoU", "none", "")
+
+
+def test_what_the_modules_add_on_embedded_pictures(tmp_path: Path) -> None:
+    file = tmp_path / "learning.toml"
+    told = {"seconds": 60, "commit": "b", "date": "2026-11-27", "hardware": "CPU"}
+    found = [("danet-demo", 8, 35.0), ("danet-demo", 8, 36.0), ("danet-demo-fcn", 8, 30.0), ("danet-beacons", 16, 87.0)]
+    lines = [
+        to_toml({"recipe": recipe, "epochs": epochs, "seed": seed, "mean_iou": value, **told})
+        for seed, (recipe, epochs, value) in enumerate(found)
+    ]
+    file.write_text("".join(lines))
+    table = on_embedded_pictures(file)
+    danet = "| DANet | 35.50 (35.00 to 36.00) | 30.00 (30.00 to 30.00) | 87.00 (87.00 to 87.00) |  |"
+    assert danet in table.splitlines()
+    assert len(table.splitlines()) == 2 + len(PAPERS)
