@@ -30,7 +30,7 @@ import tyro
 from ci.measured import MEASURED, Entry, changes, conditions, scores, value_of
 from ci.rows import caveats
 from core import datasets, files
-from core.networks import repository
+from core.networks import configuration, repository
 from core.paper import Paper
 from core.recipe import Precision, Recipe
 from core.values import differences, to_json
@@ -162,7 +162,7 @@ def described(where: str) -> Weights:
         OSError: if the Hub is out of reach.
     """
     folder = repository.fetch(where, [repository.CONFIG, repository.WEIGHTS])
-    about = repository.read_config(folder).get("about") or {}
+    about = configuration.read(folder).get("about") or {}
     for name in ("recipe", "changed"):
         if not isinstance(about.get(name) or {}, dict):
             raise ValueError(

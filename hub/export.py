@@ -1,9 +1,9 @@
 """A checkpoint as a graph of plain operators: python -m hub.export WEIGHTS --to model.onnx | model.pt2
 
-The file maps `image` (b 3 h w, float32) to `scores` (b k h w). The image is RGB in 0..1, less `mean`, over `std`, as
-its `config.json` says (ONNX: a property of the model; .pt2: an extra file), which also has the classes. Batch, height
-and width may vary where the network lets them; for one that does not, `--size` chooses. The written file is read back
-and compared with the network at two sizes before it is kept.
+The file maps `image` (b c h w, float32) to `scores` (b k h w). The image is RGB, or has the network's channels, in
+0..1, less `mean`, over `std`, as its `config.json` says (ONNX: a property of the model; .pt2: an extra file), which
+also has the classes. Batch, height and width may vary where the network lets them; for one that does not, `--size`
+chooses. The written file is read back and compared with the network at two sizes before it is kept.
 
 Attention becomes product, softmax, product: exact, but unlike here all n x m weights are stored, 4 n m bytes for each
 image (n = m = h w / 64 at output stride 8: 1 GB for 1024 x 1024).
@@ -45,7 +45,7 @@ TOLERANCE = 1e-4
 AXES = {0: "batch", 2: "height", 3: "width"}
 """The axes of the image that may vary."""
 
-Answer = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k h w"]]
+Answer = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b k h w"]]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from core.errors import door, require
 from core.images.reading import open_rgb
 from core.images.sheets import contact_sheet
 from core.networks import repository
+from core.networks.configuration import TRAINED_ON
 from core.networks.network import About, Network
 from core.paper import Paper
 from core.recipe import Recipe
@@ -81,7 +82,8 @@ def gather(options: Options) -> Publication:
 
     Raises:
         ValueError: if the name is no org/name or promises another row, the run has no score or one of other weights,
-            its recipe is another or was changed and has the name of a row, or the weights fail their fingerprint.
+            its recipe is another or was changed and has the name of a row, the weights fail their fingerprint, or
+            another library saved them.
     """
     paper = papers.paper_of(options.recipe)
     recipe = paper.recipes[options.recipe]
@@ -104,6 +106,11 @@ def gather(options: Options) -> Publication:
         trained = about.recipe.get("name") if about else None
         raise ValueError(f"{options.run} was trained by the recipe {trained!r}, not {recipe.name!r}")
 
+    if TRAINED_ON in about.changed:
+        raise ValueError(
+            f"{options.run} was {about.changed[TRAINED_ON][1]}, which may have trained it on, with other data too, and "
+            "a card could not tell; publish it with push_to_hub of transformers, and a card of your own"
+        )
     used, changed = as_used(recipe, about)
     _refuse_name(options.repo, recipe, changed)
     digest = files.sha256(options.run / repository.WEIGHTS)
@@ -213,8 +220,7 @@ def write(publication: Publication, run: Path, to: Path, picture: Path | None = 
 
 def draw(network: Network, picture: Path | None) -> Image.Image:
     """A picture, or the first scene that no training sees, beside what the network makes of it."""
-    source = datasets.read("scenes", None, "test").rows[0].image if picture is None else picture
-    prediction = network.predict(open_rgb(source))
+    prediction = network.predict(picture or open_rgb(datasets.read("scenes", None, "test").rows[0].image))
     pair = [np.asarray(prediction.image), np.asarray(prediction.overlay())]
     return contact_sheet([pair], ["image", "prediction"], prediction.classes)
 

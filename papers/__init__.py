@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import core
 
-if Path(core.__path__[0]).resolve() != Path(__file__).resolve().parents[1] / "core":
+if Path(core.__file__ or "").resolve().parent != Path(__file__).resolve().parents[1] / "core":
     raise ImportError(
-        f"`core` is {core.__path__[0]} here, not the package beside {Path(__file__).parent}: a folder of that name "
-        "lies where Python was started, or earlier on its path; start Python elsewhere, or rename that folder"
+        f"`core` is {core.__file__} here, not the package beside {Path(__file__).parent}: a folder or file of that "
+        "name lies where Python was started, or earlier on its path; start Python elsewhere, or rename it"
     )
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 from hub_runs import demo_network
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_hub_download
 from seeded import image
 
 import hub
@@ -48,6 +49,9 @@ def online(place: Path) -> dict[str, Any]:
     loaded = hub.from_pretrained("org/danet-demo", verify=True)
     kept = {"published": scores(loaded)}
     found = {"class": type(loaded).__name__}
+
+    graph = onnxruntime.InferenceSession(hf_hub_download("org/danet-demo", "model.onnx"))
+    kept["onnx"] = torch.from_numpy(graph.run(["scores"], {"image": image(65, 97).numpy()})[0])
 
     commit = HfApi().model_info("org/danet-demo").sha
     mark("pinned")

@@ -25,6 +25,7 @@ from core.images.pixels import Normalisation
 from core.networks.network import About, Network
 from core.recipe import Protocol
 from hub.doors import check, folder
+from hub.usage import lines_of_transformers
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]  # as many threads as the other processes have
 
@@ -44,19 +45,21 @@ PROTOCOLS = {
 class Opened:
     """The networks that were published, and what somebody else found in them."""
 
+    place: Path
     networks: dict[str, Network]
     found: dict[str, Any]
     tensors: dict[str, Tensor]
     folders: dict[str, Path]
 
 
-def network(paper: str) -> Network:
+def network(paper: str, channels: int = 3) -> Network:
     """A small network of a paper, as if it had been trained."""
     default = PAPERS[paper].network
     with torch.device("meta"):
         architecture = tiny(default(CLASSES).architecture)
-    built = drawn(default(CLASSES, architecture)).float().eval()
-    built.normalisation = Normalisation((0.4, 0.5, 0.6), (0.01, 0.02, 0.01))  # so that noise has several classes
+    built = drawn(default(CLASSES, architecture, in_channels=channels)).float().eval()
+    means, deviations = (0.4, 0.5, 0.6, 0.5), (0.01, 0.02, 0.01, 0.02)  # so that noise has several classes
+    built.normalisation = Normalisation(means[:channels], deviations[:channels])
     built.about = About(NAMES, PROTOCOLS[paper])
     return built
 
@@ -71,20 +74,30 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def write_lines_of_cards(place: Path, networks: dict[str, Network], picture: Path) -> None:
+    """Write the Python of cards as `card-NAME.py`, and the images that it names."""
+    for name in ("danet", "grey", "bands"):
+        (place / f"card-{name}.py").write_text(lines_of_transformers(f"org/{name}", networks[name].in_channels))
+    Image.open(picture).save(place / "photo.jpg")
+    np.save(place / "image.npy", np.asarray(Image.open(picture))[..., [0, 1, 2, 0]])
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
     """Publish a network of each paper, and open them all in one other process."""
     place = tmp_path_factory.mktemp("doors")
     output = place / "answers.safetensors"
     networks = {paper: network(paper) for paper in PAPERS}
-    folders = {paper: place / paper for paper in PAPERS}
+    networks |= {"grey": network("danet", 1), "bands": network("danet", 4)}
+    folders = {name: place / name for name in networks}
+    write_lines_of_cards(place, networks, picture)
     with Hub() as server:
-        for paper, built in networks.items():
-            built.save_pretrained(folders[paper])
-            folder.write(folders[paper], PAPERS[paper], built)
-            repository = server.repositories[f"org/{paper}"] = Repository(private=False)
-            repository.commit({file.name: file.read_bytes() for file in folders[paper].iterdir()}, "by hand")
-        words = [sys.executable, str(CLIENT), str(picture), str(output), *server.repositories]
+        for name, built in networks.items():
+            built.save_pretrained(folders[name])
+            folder.write(folders[name], PAPERS[type(built).__name__.lower()], built)
+            repository = server.repositories[f"org/{name}"] = Repository(private=False)
+            repository.commit({file.name: file.read_bytes() for file in folders[name].iterdir()}, "by hand")
+        words = [sys.executable, str(CLIENT), str(picture), str(output), *(f"org/{paper}" for paper in PAPERS)]
         chosen = {
             **environments.environment(),
             "HF_ENDPOINT": server.url,
@@ -96,7 +109,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
         done = subprocess.run(words, env=chosen, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    return Opened(networks, found, safetensors.torch.load_file(output), folders)
+    return Opened(place, networks, found, safetensors.torch.load_file(output), folders)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -108,6 +121,27 @@ def test_labels_are_those_of_predict(opened: Opened, picture: Path, paper: str) 
     for way in ("labels", "pipeline"):
         assert torch.equal(opened.tensors[f"org/{paper}.{way}"], ours.labels.to(torch.int64)), way
     torch.testing.assert_close(opened.tensors[f"org/{paper}.logits"].softmax(dim=0), ours.scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "file"), [("danet", "photo.jpg"), ("grey", "photo.jpg"), ("bands", "image.npy")])
+def test_the_lines_of_a_card_give_the_labels_of_predict(opened: Opened, name: str, file: str) -> None:
+    ours = hub.from_pretrained(opened.folders[name]).predict(opened.place / file)
+    assert len(ours.labels.unique()) > 1
+    assert torch.equal(opened.tensors[f"card-{name}"], ours.labels.to(torch.int64))
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("kind", ["trained on", "three classes"])
+def test_what_transformers_saved_opens_with_ours(opened: Opened, picture: Path, paper: str, kind: str) -> None:
+    ours = hub.from_pretrained(opened.place / kind / paper)
+    pixels = ours.normalisation(torch.from_numpy(np.array(Image.open(picture))).permute(2, 0, 1))[None]
+    with torch.inference_mode():
+        scores = ours(pixels).scores[0]
+    theirs = opened.tensors[f"org/{paper}.{kind}"]
+    torch.testing.assert_close(scores, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+    names = NAMES.names if kind == "trained on" else ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert ours.about is not None
+    assert (ours.classes.names, ours.about.protocol) == (names, PROTOCOLS[paper])
 
 
 @pytest.mark.parametrize("paper", PAPERS)

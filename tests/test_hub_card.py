@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hub_runs import DEMO, demo_network, finished_run, score
 from PIL import Image
 
@@ -20,6 +21,7 @@ from hub.card import card, text
 from hub.markdown import code, fence, plain, table
 from hub.publication import Publication
 from hub.publish import Options, draw, gather, write
+from papers.danet import DANet
 
 OWN = replace(DEMO, data=Data("folder", num_classes=10))
 
@@ -49,6 +51,37 @@ def test_each_door_is_told_of(finished: Path) -> None:
     shipped = text(told(finished, repository="danet-demo"))
     assert "transformers" not in shipped
     assert 'hub.from_pretrained("danet-demo")' in shipped
+    assert "It comes with the source tree (`pip install -e .` there)." in shipped
+
+
+def test_a_card_says_which_channels_a_network_takes(finished: Path, tmp_path: Path) -> None:
+    made = told(finished, files=("model.onnx",))
+    assert "channels" not in text(made)
+    bands = DANet(10, DEMO.architecture, in_channels=5)
+    said = text(replace(made, network=bands))
+    assert 'network.predict("image.npy")' in said
+    assert "It takes images of 5 channels, in the order of those that it was trained on: " in said
+    assert ".npy files h w 5 and TIFF files of 5 bands, in 8 bits or in 16, which are divided by 257" in said
+    assert "5 channels in 0..1 (of 8 bits: over 255), less (0.485, 0.456, 0.406, 0.485, 0.456), over (0.229, " in said
+    assert "`model.onnx` maps such an `image` (b 5 h w, float32)" in said
+    grey = text(replace(made, network=DANet(10, DEMO.architecture, in_channels=1)))
+    assert 'network.predict("photo.jpg")' in grey
+    assert "It takes grey images: " in grey
+    assert "1 channel in 0..1 (of 8 bits: over 255), less (0.449), over (0.226)." in grey
+    for other in (said, grey):
+        assert 'photo.jpg")  # a mask for each class' not in other
+        assert "reads red, green and blue alone, so it does not serve this network." in other
+
+    bands.save_pretrained(tmp_path)
+    assert "images of 5 channels" in (tmp_path / "README.md").read_text()
+    assert 'predict("image.npy")' in (tmp_path / "README.md").read_text()
+
+
+def test_a_picture_of_other_channels_is_drawn(tmp_path: Path) -> None:
+    values = np.full((48, 64, 5), 200, np.uint8)
+    np.save(tmp_path / "bands.npy", values)
+    shown = np.asarray(draw(DANet(10, DEMO.architecture, in_channels=5).eval(), tmp_path / "bands.npy"))
+    assert (shown == 200).all(axis=-1).sum() > 48 * 64
 
 
 @pytest.mark.parametrize(
@@ -64,7 +97,21 @@ def test_the_card_says_where_the_code_is(
     lines = f"git clone https://example.org/code.git attention-segmentation\ncd attention-segmentation{checkout}\n"
     assert lines in text(made)
     (tmp_path / "CITATION.cff").write_text("title: x\n")
-    assert "It needs the source tree of this network (`pip install -e .` there)." in text(made)
+    said = text(made)
+    assert "git clone" not in said
+    assert "(`pip install -e .` there), which had no public address when this was written: ask its publisher" in said
+
+
+def test_the_address_has_one_place_to_be_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`CITATION.cff` names it, or has a comment that becomes it when its sign is taken away."""
+    written = publication.CITATION.read_text()
+    (line,) = re.findall(r"^(?:# )?(repository-code: .+)$", written, re.MULTILINE)
+    if f"# {line}" in written:
+        assert publication.clone_address() is None
+    (tmp_path / "CITATION.cff").write_text(written.replace(f"# {line}", line))
+    monkeypatch.setattr(publication, "CITATION", tmp_path / "CITATION.cff")
+    assert publication.clone_address() == line.split()[1]
+    assert yaml.safe_load(written)["cff-version"] == "1.2.0"
 
 
 def test_the_card_tells_of_the_training(finished: Path) -> None:

@@ -57,7 +57,7 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
     place = tmp_path_factory.mktemp("trip")
     run = finished_run(place / "run")
     with Hub() as hub:
-        words = ("-m", "hub.publish", "danet-demo", str(run), "--repo", "org/danet-demo")
+        words = ("-m", "hub.publish", "danet-demo", str(run), "--repo", "org/danet-demo", "--onnx")
         published = command(*words, url=hub.url, home=place / "publisher")
         _add_broken(hub, run)
         found = json.loads(command(str(CLIENT), str(place), url=hub.url, home=place / "reader").splitlines()[-1])
@@ -92,13 +92,22 @@ def test_what_is_published_comes_back_to_the_last_bit(trip: RoundTrip) -> None:
         assert torch.equal(trip.scores[name], expected), name
 
 
+def test_the_graph_of_a_repository_answers_like_its_network(trip: RoundTrip) -> None:
+    """At a size that is neither that of the export nor that of its check."""
+    with torch.inference_mode():
+        expected = demo_network(0)(image(65, 97)).scores
+    torch.testing.assert_close(trip.scores["onnx"], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_publish_makes_one_commit(trip: RoundTrip) -> None:
     repository = trip.hub.repositories["org/danet-demo"]
     assert [message for *_, message in repository.commits] == ["initial commit", "Publish danet-demo at 0123abc"]
     _, files, _ = repository.commits[-1]
     ours = {"model.safetensors", "fingerprint.json", "score.json"}
     doors = {"modeling_danet.py", "preprocessor_config.json", "config.json"}
-    assert set(files) == {*ours, *doors, "README.md", "picture.png", ".eval_results/scenes.yaml", ".gitattributes"}
+    told = {"README.md", "picture.png", ".eval_results/scenes.yaml"}
+    assert set(files) == {*ours, *doors, *told, "model.onnx", ".gitattributes"}
+    assert b"`model.onnx` maps such an `image` (b 3 h w, float32) to `scores`" in files["README.md"]
     for name in ours:
         assert files[name] == (trip.run / name).read_bytes()
     assert f"{trip.hub.url}/org/danet-demo/commit/{repository.commits[-1][0]}" in trip.published
@@ -154,5 +163,5 @@ def test_offline_what_is_not_cached_is_said(trip: RoundTrip) -> None:
 def test_the_server_is_another_computer_to_the_client(trip: RoundTrip) -> None:
     """Large files went by git-LFS, and none of our own environment reached the Hub of the tests."""
     puts = [line for line in trip.hub.requests if line.startswith("PUT /lfs/")]
-    assert len(puts) == 5  # one for each push of new weights, and the modelling file and the picture that are large
+    assert len(puts) == 6  # one for each push of new weights, and three large files: modelling file, graph and picture
     assert os.environ.get("HF_ENDPOINT") != trip.hub.url

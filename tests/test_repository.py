@@ -72,12 +72,12 @@ def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("name", ["hub", "papers.danet"])
-def test_a_folder_named_core_is_said(name: str) -> None:
-    Path("core").mkdir()
-    Path("core/__init__.py").touch()
+@pytest.mark.parametrize(("name", "file"), [("hub", "core/__init__.py"), ("papers.danet", "core.py")])
+def test_something_else_named_core_is_said(name: str, file: str) -> None:
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).touch()
     words = [sys.executable, "-c", f"import {name}"]
     done = subprocess.run(words, env=tiny.environment(), capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: `core` is {Path.cwd() / 'core'} here, not the package beside ")
-    assert last.endswith("start Python elsewhere, or rename that folder")
+    assert last.startswith(f"ImportError: `core` is {Path.cwd() / file} here, not the package beside ")
+    assert last.endswith("start Python elsewhere, or rename it")

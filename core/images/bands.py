@@ -110,6 +110,24 @@ def header_of(source: Source) -> Header:
     return Header(size[1], size[0], deep=False, transparent=False)
 
 
+def example(channels: int) -> str:
+    """The name of an image that a network of so many channels may be given."""
+    return "photo.jpg" if channels in (1, 3) else "image.npy"
+
+
+def taken(channels: int) -> str:
+    """Say what a network of so many channels takes for an image; nothing of one that takes photographs."""
+    if channels == 3:
+        return ""
+    if channels == 1:
+        return "It takes grey images: `predict` makes pictures grey, and takes arrays h w in 8 or 16 bits."
+    return (
+        f"It takes images of {channels} channels, in the order of those that it was trained on: `predict` reads .npy "
+        f"files h w {channels} and TIFF files of {channels} bands, in 8 bits or in 16, which are divided by 257, "
+        f"pictures that have as many channels, and takes arrays h w {channels} in 8 bits."
+    )
+
+
 def shown(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
     """What is shown of an image: its first three channels as red, green and blue, or its first one as grey."""
     return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)

@@ -4,9 +4,9 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, get_type_hints, overload
 
 import safetensors.torch
 import torch
@@ -15,15 +15,17 @@ from torch import Tensor
 
 from core import errors, files
 from core.errors import require, unknown
+from core.images import bands
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation
 from core.memory import free_memory
-from core.networks import fingerprint, repository, weights
+from core.networks import configuration, fingerprint, repository, weights
 from core.networks.backbones import Backbone
 from core.networks.inference import infer_each
 from core.networks.parts import StandIns, replaced
 from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
 from core.networks.segmenter import Segmenter
+from core.networks.words import refuse_foreign
 from core.networks.workload import memory, refuse_excess
 from core.recipe import Precision, Protocol
 from core.values import from_json, to_json
@@ -42,9 +44,10 @@ A {{ network }} for semantic segmentation. With the source tree of this network 
 from {{ module }} import {{ network }}
 
 network = {{ network }}.from_pretrained("FOLDER_OR_REPOSITORY")
-network.predict("photo.jpg").overlay().save("overlay.png")
+network.predict("{{ file }}").overlay().save("overlay.png")
 ```
 
+{{ takes }}
 `config.json` holds the architecture, the classes, the recipe it was trained by and what was changed in it.
 """
 
@@ -193,11 +196,12 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The README.md that is saved beside the weights."""
-        kwargs = {"network": type(self).__name__, "module": type(self).__module__, **kwargs}
-        return super().generate_model_card(*args, **kwargs)
+        told = {"file": bands.example(self.in_channels), "takes": bands.taken(self.in_channels)}
+        told |= {"network": type(self).__name__, "module": type(self).__module__}
+        return super().generate_model_card(*args, **told, **kwargs)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls: type[Kind],
         pretrained_model_name_or_path: str | Path,
         *,
@@ -209,6 +213,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         force_download: bool = False,
         num_classes: int | None = None,
         map_location: str | torch.device = "cpu",
+        **foreign: object,
     ) -> Kind:
         """Load a network from a folder or from the Hub: strictly, from safetensors only, in evaluation mode.
 
@@ -223,6 +228,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             num_classes: another number than the checkpoint's leaves its classifiers out, which are then random and
                 warned of by name; `about` is None.
             map_location: the device to read the weights to.
+            foreign: nothing; words of other libraries are refused, with what stands here in their place.
 
         Raises:
             ValueError: in a sentence, if there is no such checkpoint, or it is damaged, of another network, does not
@@ -230,19 +236,19 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
                 not compute what its fingerprint says.
             OSError: if the Hub can't be reached and its cache does not hold the files.
         """
+        refuse_foreign(foreign, cls.from_pretrained)
         where = str(pretrained_model_name_or_path)
         files = [repository.CONFIG, repository.WEIGHTS] + ([repository.FINGERPRINT] if verify else [])
         folder = repository.fetch(where, files, revision, token, cache_dir, local_files_only, force_download)
-        (name,) = repository.read_config(folder)["architectures"]
+        config = configuration.read(folder)
+        (name,) = config["architectures"]
         kinds = [kind.__name__ for kind in cls.__mro__ if issubclass(kind, Network) and kind is not Network]
         if name not in kinds:  # what is derived from a network has its weights
             raise ValueError(
                 f"{where} holds a network of the class {name}, not {cls.__name__}; hub.from_pretrained finds it"
             )
-        chosen: dict[str, Any] = {"map_location": str(map_location)}
-        if num_classes is not None:
-            chosen["num_classes"] = num_classes
-        network = super().from_pretrained(folder, **chosen)
+        wanted = config["num_classes"] if num_classes is None else num_classes
+        network = cls._read(folder, config, wanted, str(map_location))
         if verify:
             fingerprint.check(network, network.normalisation, folder / repository.FINGERPRINT, where)
         return network
@@ -262,33 +268,17 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         }
 
     @classmethod
-    def _decode_arg(cls, expected_type: Any, value: Any) -> Any:
-        """Rebuild nested frozen values, where the mixin itself goes one level deep and lets unknown fields pass."""
-        return from_json(expected_type, value) if is_dataclass(expected_type) else value  # type: ignore[arg-type]
-
-    @classmethod
-    def _from_pretrained(  # type: ignore[override]
-        cls: type[Kind],
-        *,
-        model_id: str,
-        config: dict[str, Any],
-        num_classes: int,
-        architecture: Any,
-        map_location: str,
-        **access: Any,  # nothing is left to fetch
-    ) -> Kind:
-        """Load strictly: the mixin's own default leaves random weights in silence where keys differ.
-
-        Names and shapes are compared first, with a network that occupies no memory.
-        """
-        path = Path(model_id, repository.WEIGHTS)
+    def _read(cls: type[Kind], folder: Path, config: Mapping[str, Any], num_classes: int, map_location: str) -> Kind:
+        """Load strictly. Names and shapes are compared first, with a network that occupies no memory."""
+        path = folder / repository.WEIGHTS
+        architecture = from_json(get_type_hints(cls.__init__)["architecture"], config["architecture"])
         with torch.device("meta"):
             expected = weights.shapes(cls(config["num_classes"], architecture).state_dict())
         fits = f"{path} does not fit the {cls.__name__} of its {repository.CONFIG}"
         weights.refuse_misfits(fits, expected, weights.read_shapes(path))
         about = from_json(About, config["about"]) if config.get("about") else None
         if about is not None and len(about.classes) != config["num_classes"]:
-            raise ValueError(f"{model_id} names {len(about.classes)} classes for {config['num_classes']} scores")
+            raise ValueError(f"{folder} names {len(about.classes)} classes for {config['num_classes']} scores")
 
         normalisation = from_json(Normalisation, config["normalisation"])
         state = safetensors.torch.load_file(path, device=map_location)
@@ -299,9 +289,9 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         network.normalisation = normalisation
         if dropped:
             warnings.warn(
-                f"{model_id} is for {config['num_classes']} classes, not {num_classes}: its classifiers are left out "
+                f"{folder} is for {config['num_classes']} classes, not {num_classes}: its classifiers are left out "
                 f"and stay random ({errors.listed(dropped)})",
-                stacklevel=4,
+                stacklevel=3,
             )
         elif about is not None:
             network.about = about

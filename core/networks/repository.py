@@ -4,13 +4,10 @@ A checkpoint is `config.json` (what it is), `model.safetensors` (the weights) an
 of its scores). Nothing else is ever read, and nothing is executed.
 """
 
-import json
-import math
 import socket
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -24,8 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from core.errors import listed
-from core.recipe import Protocol, Run
-from core.values import from_json
+from core.recipe import Run
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -33,15 +29,6 @@ FINGERPRINT = "fingerprint.json"
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The networks that come with the repository, each a folder by its name; `hub.ship` makes them."""
-
-LARGEST = 8192
-"""No number in a configuration is larger: not a width, a dilation, a window, nor the side of an image."""
-
-LARGEST_SCALE = 8.0
-"""An image is never enlarged more than this by the protocol of a checkpoint."""
-
-LARGEST_CONFIG, DEEPEST_CONFIG = 1 << 20, 32
-"""A configuration is at most this long, in bytes, and its tables and lists stand at most so deep in one another."""
 
 PATIENCE = 3.0
 """Seconds that the Hub has to take a connection, before it counts as out of reach."""
@@ -77,7 +64,9 @@ def fetch(
             raise ValueError(f"{where} is a folder and has no revisions, got revision {revision!r}; leave it out")
         for file in files:
             if not (folder / file).is_file():
-                raise ValueError(f"{where} has no {file}; give a folder that save_pretrained or a training run wrote")
+                instead = "give a folder that save_pretrained or a training run wrote"
+                instead += ", or leave verify out" if file == FINGERPRINT else ""
+                raise ValueError(f"{where} has no {file}; {instead}")
         return folder
 
     if revision is None and _looks_local(where):
@@ -183,55 +172,3 @@ def _explained(error: Exception, where: str, file: str, revision: str | None) ->
             f"can't be asked (out of reach, HF_HUB_OFFLINE or local_files_only); run `hf download {where}` where it can"
         )
     return OSError(f"can't get {file} of {where} from {hub}: {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read a configuration and refuse what could not be meant; nothing of its size is allocated.
-
-    Raises:
-        ValueError: if the file is damaged, names no network, or asks for absurd sizes.
-    """
-    path = folder / CONFIG
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes")
-        config = json.loads(path.read_text(encoding="utf-8"))
-        names = config["architectures"]
-        if not (isinstance(names, list) and len(names) == 1 and isinstance(names[0], str)):
-            raise ValueError(f"it must name one network in 'architectures', got {names!r}")
-        if type(config["num_classes"]) is not int or not isinstance(config["architecture"], dict):
-            raise ValueError("num_classes must be a whole number and architecture a table")
-        if not isinstance(config["normalisation"], dict):
-            raise ValueError("normalisation must be a table")
-        if _depth(config) > DEEPEST_CONFIG:
-            raise ValueError(f"its tables and lists stand more than {DEEPEST_CONFIG} deep in one another")
-        protocol = (config.get("about") or {}).get("protocol") or {}
-        _refuse_absurd({name: config[name] for name in ("num_classes", "architecture")} | {"protocol": protocol})
-        scales = from_json(Protocol, protocol).scales
-        if max(scales) > LARGEST_SCALE:
-            raise ValueError(f"protocol.scales must be at most {LARGEST_SCALE}, got {scales}")
-    except KeyError as error:
-        raise ValueError(f"{path} is no configuration of a network: it has no {error}") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is no configuration of a network: {error}") from error
-    return config
-
-
-def _depth(value: Any) -> int:
-    """How deep tables and lists stand in one another; 0 for a plain value."""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
-
-
-def _refuse_absurd(value: Any, name: str = "") -> None:
-    """Refuse numbers and lists so large that a network or a prediction with them would exhaust the memory."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_absurd(item, f"{name}.{key}" if name else key)
-    elif isinstance(value, list):
-        if len(value) > 255:
-            raise ValueError(f"{name} must have at most 255 entries, got {len(value)}")
-        for item in value:
-            _refuse_absurd(item, name)
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
-        raise ValueError(f"{name} must be at most {LARGEST}, got {value}")

@@ -12,7 +12,7 @@ from core.command import EvaluationOptions
 from core.datasets import servers as submission
 from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
-from core.networks import repository
+from core.networks import configuration, repository
 from core.networks.network import Network
 from core.recipe import AnyArchitecture, Recipe, Run
 from core.testing.contributions import contributions
@@ -35,7 +35,7 @@ def known(
     words = [part for word in arguments for part in word.split("=", 1)]
     if "--weights" not in words[:-1] or not arguments[0].startswith("-"):
         return recipes, demo
-    config = repository.read_config(repository.fetch(words[words.index("--weights") + 1], [repository.CONFIG]))
+    config = configuration.read(repository.fetch(words[words.index("--weights") + 1], [repository.CONFIG]))
     trained = (config.get("about") or {}).get("recipe")
     if not trained:
         return recipes, demo

@@ -1,6 +1,6 @@
 """A network of ours as a model of transformers: what a modelling file ends in, and never imported by this code.
 
-    pixel_values    b 3 h w    as the image processor beside it gives them: RGB, normalised
+    pixel_values    b c h w    as the image processor beside it gives them, normalised; three channels are RGB
     labels          b h w      a class for each pixel; 255 is ignored
     logits          b k h w    at the size of the image
 
