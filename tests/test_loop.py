@@ -8,6 +8,7 @@ which costs no new process.
 import copy
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -618,6 +619,23 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     assert len(lines[0]["scalars"]) == 2  # alpha and beta
     assert lines[-1]["test"]["mean_iou"] == record["mean_iou"]
     assert "optimisation.batch: 16 -> 4" in capsys.readouterr().out
+
+
+def test_a_log_has_lines_in_place_of_a_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(folder: Path, silence: float) -> list[str]:
+        monkeypatch.setattr("core.training.log.SILENCE", silence)
+        train(begin(folder, short(), danet_loss, build=DANet, log_every=1))
+        said = capsys.readouterr()
+        assert "\r" not in said.err
+        return [line for line in said.out.splitlines() if line.startswith("step ")]
+
+    first, _, last = told(tmp_path / "often", 0.0)
+    assert re.fullmatch(r"step 1 of 3: .*fused \d\.\d{3}, .*rate \S+, images_s \S+; \d\d:\d\d left", first)
+    assert last.startswith("step 3 of 3: ")
+    assert last.endswith("; 00:00 left")
+    assert told(tmp_path / "never", 1000.0) == []
 
 
 def test_lines_are_means_over_their_steps(tmp_path: Path) -> None:

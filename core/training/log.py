@@ -1,5 +1,6 @@
 """What a run says while it trains: lines of `metrics.jsonl`, the bar, and the trackers."""
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from core.datasets.progress import SILENCE
 from core.datasets.transforms import Batch
 from core.testing.metrics import Score
 from core.training import checkpoint
@@ -29,6 +31,7 @@ class Log:
         pending: dict[str, Tensor] = {} if state is None else state["window"]
         self.window = {name: value.to(accelerator.device) for name, value in pending.items()}
         self.begun, self.since, self.since_step, self.waited = time.perf_counter(), time.perf_counter(), first, 0.0
+        self.told = self.begun
         self.bar: Any = None
         self.words: dict[str, str] = {}
         over = state is not None and (first == training.steps or state["ended"])
@@ -46,10 +49,10 @@ class Log:
         return time.perf_counter() - self.begun
 
     def steps(self, first: int, last: int) -> Iterator[int]:
-        """The steps that are left, with a bar."""
-        steps, hidden = self.training.steps, not self.accelerator.is_main_process
+        """The steps that are left, with a bar on a terminal."""
+        steps, hidden = self.training.steps, not (self.accelerator.is_main_process and sys.stderr.isatty())
         self.bar = tqdm(range(first, last), initial=first, total=steps, unit="step", smoothing=0.05, disable=hidden)
-        self.begun = self.since = time.perf_counter()
+        self.begun = self.since = self.told = time.perf_counter()
         yield from self.bar
         self.bar.close()
 
@@ -80,6 +83,7 @@ class Log:
         self.metrics.add(**line)
         shown = {name: f"{value:.3f}" for name, value in line["terms"].items()}
         self.show({**shown, "rate": f"{rate:.2e}", "images_s": f"{line['images_per_second']:.1f}"})
+        self._tell(done)
         accelerator.log({"loss": line["loss"], "learning_rate": rate, **line["terms"]}, step=done)
 
     def show(self, words: dict[str, str]) -> None:
@@ -87,6 +91,15 @@ class Log:
         if self.accelerator.is_main_process:
             self.words = {**self.words, **words}
             self.bar.set_postfix(**self.words)
+
+    def _tell(self, done: int) -> None:
+        """Give a log that is no terminal, and so has no bar, a line now and then."""
+        now, steps = time.perf_counter(), self.training.steps
+        if self.accelerator.is_main_process and self.bar.disable and now - self.told >= SILENCE:
+            self.told = now
+            left = tqdm.format_interval((steps - done) * (now - self.begun) / (done - self.bar.n))
+            words = ", ".join(f"{name} {value}" for name, value in self.words.items())
+            self.say(f"step {done} of {steps}: {words}; {left} left")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
