@@ -1,6 +1,6 @@
 """Frozen values as JSON and back, and what differs between two of them."""
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
@@ -30,7 +30,9 @@ def _exactly(value: Any, kind: type[Kind]) -> Kind:
 
 
 def _number(value: Any, _: Any) -> float:
-    require(type(value) in (int, float) and math.isfinite(value), f"it must be a finite number, got {value!r}")
+    require(
+        type(value) in (int, float) and abs(value) <= sys.float_info.max, f"it must be a finite number, got {value!r}"
+    )
     return float(value)
 
 
@@ -83,6 +85,8 @@ def from_json(kind: Callable[..., Kind], value: Any) -> Kind:
 
 
 def _said(error: BaseException, kind: Any) -> str:
+    if isinstance(error, AttributeError):  # of what a table has
+        return "it must be a table"
     return str(error) if isinstance(error, ValueError) else cattrs.v.format_exception(error, kind)
 
 

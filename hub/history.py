@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from core import datasets
 from hub.markdown import code, fence, plain
 from hub.networks import ORIGIN
 from hub.publication import BACKBONE_WEIGHTS, STARTS_FROM, Publication
@@ -49,8 +50,7 @@ def training_command(publication: Publication) -> str:
     processes = score.get("processes", 1)
     words = ["accelerate launch", *([f"--num_processes {processes}"] if processes > 1 else [])]
     words.append(f"papers/{publication.paper.folder}/train.py {publication.recipe.name}")
-    data = publication.about.recipe["data"]["name"]
-    if data != "scenes" and ":" not in data:
+    if datasets.find(publication.about.recipe["data"]["name"]).in_folder:
         words.append("--data DIR")
     words += [_option(name, used) for name, (_, used) in publication.changed.items()]
     words += [f"--run.seed {score['seed']}"] if score.get("seed") else []

@@ -37,7 +37,7 @@ def from_pretrained(
         OSError: if the Hub can't be reached and its cache does not hold the files.
     """
     refuse_foreign(foreign, from_pretrained)
-    where = str(folder_or_repository)
+    where = repository.named(folder_or_repository)
     folder = repository.fetch(where, [repository.CONFIG], revision, token, cache_dir, local_files_only, force_download)
     (name,) = configuration.read(folder)["architectures"]
     kinds = {paper.network.__name__: paper.network for paper in papers.every()}

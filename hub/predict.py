@@ -22,7 +22,7 @@ from core import machine
 from core.errors import door
 from core.images.bands import header_of
 from core.images.reading import ENDINGS
-from core.memory import free_memory
+from core.memory import device_of, free_memory
 from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.networks.workload import scores_bytes
@@ -106,7 +106,9 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
     own = network.about.protocol if network.about else Protocol()
     protocol = {"own": None, "own-unbounded": own, "whole": Protocol()}[options.protocol]
     options.to.mkdir(parents=True, exist_ok=True)
-    (options.to / "classes.txt").write_text("\n".join(network.classes.names) + "\n", encoding="utf-8")
+    (options.to / "classes.txt").write_text(
+        "".join(f"{' '.join(name.split())}\n" for name in network.classes.names), encoding="utf-8"
+    )
     problems = []
     for file, name in tqdm(found.items(), unit="image"):
         try:
@@ -150,8 +152,8 @@ def main() -> None:
     with door():
         options = tyro.cli(Options, description=__doc__)
         found = find(options.images, options.to)
-        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        machine.use_cores(torch.device(device))
+        device = device_of(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        machine.use_cores(device)
         network = from_pretrained(options.weights, revision=options.revision, verify=options.verify)
         problems = predict(options, network.to(device), found)
     done = len(found) - len(problems)

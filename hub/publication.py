@@ -89,6 +89,12 @@ class Publication:
         return datasets.find(self.about.recipe["data"]["name"]).unseen
 
     @property
+    def drawn(self) -> bool:
+        """Whether this package draws the data set itself, so that anyone may pass on its pictures."""
+        name = self.about.recipe["data"]["name"]
+        return ":" not in name and not datasets.find(name).in_folder
+
+    @property
     def summary(self) -> str:
         """What the recipe is about, unless it names another data set than was learned from."""
         return "on other data" if DATA in self.changed else self.recipe.summary

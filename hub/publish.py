@@ -20,7 +20,7 @@ from PIL import Image
 import papers
 from core import datasets, errors, files
 from core.errors import door, require
-from core.images.reading import open_rgb
+from core.images.reading import Source, open_rgb
 from core.images.sheets import contact_sheet
 from core.networks import repository
 from core.networks.configuration import TRAINED_ON
@@ -125,9 +125,8 @@ def gather(options: Options) -> Publication:
     publication = Publication(
         *(options.repo, paper, used, network, about, changed, tuple(scores), options.data_name, options.licence)
     )
-    drawn = about.recipe["data"]["name"] == "scenes"
     more = [ONNX] if options.onnx else []
-    more += [PICTURE] if drawn or options.picture else []
+    more += [PICTURE] if publication.drawn or options.picture else []
     publication.terms  # noqa: B018  refuses a name and terms for data whose terms are known
     return replace(publication, files=tuple(more))
 
@@ -191,7 +190,9 @@ def _refuse_other_score(recipe: Recipe[Any], score: dict[str, Any], about: About
 
 
 def write(publication: Publication, run: Path, to: Path, picture: Path | None = None) -> None:
-    """Write the folder of the repository; without a picture the card of a network of scenes shows a scene.
+    """Write the folder of the repository.
+
+    Without a picture, the card shows the first one of our own data set that no training sees.
 
     Raises:
         ValueError: if it holds files that are not of a repository, or the network can't be made an ONNX file.
@@ -211,16 +212,17 @@ def write(publication: Publication, run: Path, to: Path, picture: Path | None = 
     if ONNX in publication.files:
         export.export(publication.network, to / ONNX)
     if PICTURE in publication.files:
-        draw(publication.network, picture).save(to / PICTURE)
+        data = publication.about.recipe["data"]["name"]
+        draw(publication.network, picture or datasets.read(data, None, "test").rows[0].image).save(to / PICTURE)
     card.card(publication).save(to / CARD)
     for name, score in further.items():
         files.write_json(to / name, score)
     (to / RESULTS / f"{data}.yaml").write_text(results.eval_results(publication), encoding="utf-8")
 
 
-def draw(network: Network, picture: Path | None) -> Image.Image:
-    """A picture, or the first scene that no training sees, beside what the network makes of it."""
-    prediction = network.predict(picture or open_rgb(datasets.read("scenes", None, "test").rows[0].image))
+def draw(network: Network, picture: Source) -> Image.Image:
+    """A picture beside what the network makes of it."""
+    prediction = network.predict(picture if isinstance(picture, Path) else open_rgb(picture))
     pair = [np.asarray(prediction.image), np.asarray(prediction.overlay())]
     return contact_sheet([pair], ["image", "prediction"], prediction.classes)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import papers
 from core import files
+from core.datasets import read
 from core.images.classes import Classes
 from core.recipe import Data
 from core.values import differences, to_json
@@ -140,8 +141,9 @@ def test_the_card_shows_a_scene_or_a_picture_of_the_publisher(finished: Path, ow
     write(made, finished, tmp_path / "scenes")
     shown = Image.open(tmp_path / "scenes" / "picture.png")
     assert "![an image and what the network makes of it](picture.png)" in (tmp_path / "scenes/README.md").read_text()
-    assert np.array_equal(np.asarray(shown), np.asarray(draw(made.network, None)))
+    assert np.array_equal(np.asarray(shown), np.asarray(draw(made.network, read("scenes", None, "test").rows[0].image)))
 
+    assert replace(made, about=replace(made.about, recipe={"data": {"name": "beacons"}})).drawn
     assert gather(Options("danet-demo", own, "org/mine")).files == ()
     Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(tmp_path / "mine.png")
     mine = gather(Options("danet-demo", own, "org/mine", picture=tmp_path / "mine.png"))

@@ -196,6 +196,11 @@ def shared(path: Path) -> None:
     public_file(path, a=one, b=one)
 
 
+def overlapping(path: Path) -> None:
+    whole = torch.ones(6)
+    public_file(path, a=whole[:4], b=whole[3:])
+
+
 def expanded(path: Path) -> None:
     public_file(path, **{"head.sa.gamma": torch.ones(1).expand(10**9)})
 
@@ -232,6 +237,7 @@ def not_finite(path: Path) -> None:
             r"is not in the layout danet-released: of its \d+.* looks like danet-mmseg",
         ),
         (shared, "a.pth", {}, "a.pth holds one tensor as a and as b; save each with .clone()"),
+        (overlapping, "a.pth", {}, "a.pth holds a and b in memory that overlaps; save each with .clone()"),
         (expanded, "a.pth", {}, "a.pth holds expanded tensors: head.sa.gamma; save them with .contiguous()"),
         (sparse, "a.pth", {}, "a.pth holds sparse or quantised tensors: head.sa.gamma; save them dense"),
         (on_meta_device, "a.pth", {}, "a.pth holds tensors without numbers, of the meta device: head.sa.gamma; save"),

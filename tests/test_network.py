@@ -271,12 +271,12 @@ def test_a_damaged_fingerprint_is_said(saved: Path, content: str) -> None:
         DANet.from_pretrained(saved, verify=True)
 
 
-@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400])
 def test_a_fingerprint_that_is_not_finite_verifies_nothing(saved: Path, number: float) -> None:
     stored = json.loads((saved / "fingerprint.json").read_text())
     stored["scores"][0][0] = number
     (saved / "fingerprint.json").write_text(json.dumps(stored))
-    with pytest.raises(ValueError, match="is no fingerprint, .*its scores are not finite"):
+    with pytest.raises(ValueError, match="is no fingerprint, .*(its scores are not finite|too large)"):
         DANet.from_pretrained(saved, verify=True)
 
 
@@ -441,7 +441,8 @@ ABSURD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config.update(architectures=["Module"]), "holds a network of the class Module, not DANet"),
     (lambda config: config.update(architectures=["Network"]), "holds a network of the class Network, not DANet"),
     (lambda config: config.update(architecture=[]), "architecture a table"),
-    (lambda config: config.update(about=3), "no configuration of a network"),
+    (lambda config: config.update(about=3), "about must be a table"),
+    (lambda config: config.update(num_classes=10**400), "num_classes must be at most 8192, got 1000"),
     (lambda config: config.update(num_classes=True), "num_classes must be a whole number"),
     (lambda config: config["about"]["recipe"].update(deep=nested(40)), "stand more than 32 deep in one another"),
     (lambda config: config.update(note="x" * (1 << 20)), "it has more than 1048576 bytes"),
@@ -496,6 +497,19 @@ STRICT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config["about"]["classes"].update(names="abc"), "classes.names must be a list, got 'abc'"),
     (lambda config: config["normalisation"].update(std=[0.2, 0.0, 0.2]), "std must hold positive numbers, got"),
     (lambda config: config["normalisation"].update(mean=[float("nan"), 0, 0]), "mean must be a finite number, got nan"),
+    (lambda config: config["normalisation"].update(mean=[10**400, 0, 0]), "mean must be a finite number, got 1000"),
+    (lambda config: config["normalisation"].update(std=[0.2, 1e-50, 0.2]), "mean is at most 1e+06 and std 1e-06 to 1e"),
+    (lambda config: config["normalisation"].update(mean=[0, -1e300, 0]), "mean is at most 1e+06 and std 1e-06 to 1e"),
+    (
+        lambda config: config["normalisation"].update(mean=[0.5] * 4, std=[0.5] * 4),
+        "its normalisation is for 4 channels, and its backbone takes 3",
+    ),
+    (
+        lambda config: config["about"].update(classes=None),
+        "config.json is no configuration of a network: not a valid A",
+    ),
+    (lambda config: config["about"].update(classes=None), "classes must be a table"),
+    (lambda config: config["architecture"].update(backbone="resnet18"), "backbone must be a table"),
 ]
 
 
@@ -539,11 +553,35 @@ def test_weights_in_half_precision_are_widened(saved: Path) -> None:
     )
 
 
+def test_a_device_that_is_not_there_is_said(saved: Path, no_type_checks: None) -> None:
+    for device in ("gpu", "cuda:99", None, {"cuda": "cpu"}):
+        with pytest.raises(ValueError, match=r"is no device of this machine \(.+\); pass cpu, cuda, cuda:1 or mps"):
+            DANet.from_pretrained(saved, map_location=device)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'meta' is a device that holds no numbers"):
+        DANet.from_pretrained(saved, map_location="meta")
+
+
+@pytest.mark.parametrize("number", ["3", 3.0, True, None])
+def test_a_number_of_classes_is_a_whole_number(number: Any, no_type_checks: None) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"needs num_classes of at least 1 and at most 255, got {number!r}")):
+        DANet(number, Architecture(Backbone("resnet10_tiny")))
+    assert DANet(np.int64(3), Architecture(Backbone("resnet10_tiny"))).num_classes == 3  # type: ignore[arg-type]
+
+
+def test_scores_that_are_not_finite_are_no_answer(saved: Path) -> None:
+    """Weights may be finite, and their products are not."""
+    reshape(saved, lambda tensors: [value.mul_(1e30) for name, value in tensors.items() if name.endswith("weight")])
+    made = DANet.from_pretrained(saved)
+    with pytest.raises(ValueError, match="scores are not finite: its numbers are too large for fp32, or its weights"):
+        made.predict(photo())
+
+
 HOSTILE = (
     Protocol(crop=1024, stride=1),
     Protocol(base=8192, scales=(8.0,)),
     Protocol(crop=8192, stride=8192),
     Protocol(base=2048, scales=(1.0,) * 255, flip=True),
+    Protocol(crop=1, stride=1, flip=True),
 )
 
 
@@ -553,7 +591,7 @@ def test_a_checkpoint_may_not_ask_for_any_amount_of_work(protocol: Protocol, mon
     asked: list[Protocol] = []
     made.about = About(Classes.coloured(NAMES), protocol)
     image = photo(1100, 1100) if protocol.stride == 1 else photo(64, 64)
-    with pytest.raises(ValueError, match=r"own protocol asks for .* pixels .*--protocol own-unbounded"):
+    with pytest.raises(ValueError, match=r"own protocol asks for .* (pixels|windows) .*--protocol own-unbounded"):
         made.predict(image)
 
     def answer(_: Any, images: Any, protocol: Protocol) -> Any:
@@ -574,9 +612,9 @@ def test_no_paper_asks_for_more_work_than_is_allowed() -> None:
 
 
 def test_work_is_counted() -> None:
-    assert work(40, 50, Protocol()) == (2000, 2000)
-    assert work(40, 50, Protocol(flip=True, scales=(0.5, 2.0))) == (8000, 2 * (500 + 8000))
-    assert work(40, 50, Protocol(crop=32, stride=16)) == (2000, 2 * 3 * 32 * 32)
+    assert work(40, 50, Protocol()) == (2000, 2000, 1)
+    assert work(40, 50, Protocol(flip=True, scales=(0.5, 2.0))) == (8000, 2 * (500 + 8000), 4)
+    assert work(40, 50, Protocol(crop=32, stride=16)) == (2000, 2 * 3 * 32 * 32, 2 * 3)
 
 
 def test_sizes_that_are_not_those_of_the_weights_are_refused_before_memory_is_allocated(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -13,6 +14,7 @@ import hub
 from core.networks import backbones, repository
 from core.networks.backbones import Backbone
 from core.networks.pretrained import load_weights
+from papers.danet import DANet
 
 UNREACHABLE = "http://127.0.0.1:9"  # a port that nobody listens at
 
@@ -30,7 +32,9 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_hub")
-@pytest.mark.parametrize("where", ["runs/danet-demo", "./org/name", "../name", "/no/where", "~/run", "org/", "a\\b"])
+@pytest.mark.parametrize(
+    "where", ["runs/danet-demo", "./org/name", "../name", "/no/where", "~/run", "org/", "a\\b", "danet-demo"]
+)
 def test_what_looks_like_a_path_is_one(where: str) -> None:
     with pytest.raises(ValueError, match="there is no folder .*(no checkpoint lies beside it|in place of ~)"):
         hub.from_pretrained(where)
@@ -41,6 +45,26 @@ def test_what_begins_with_a_folder_that_is_here_is_a_path() -> None:
     demo_network(0).save_pretrained(Path("mine/danet-demo"))
     with pytest.raises(ValueError, match=r"no folder mine/danet-dmo; beside it are mine/danet-demo; if a .*revision"):
         hub.from_pretrained("mine/danet-dmo")
+
+
+@pytest.mark.usefixtures("_no_hub")
+def test_a_name_alone_is_looked_for_among_runs() -> None:
+    demo_network(0).save_pretrained(Path("runs/danet-demo"))
+    with pytest.raises(ValueError, match=r"no folder danet-demo; beside it are runs/danet-demo$"):
+        hub.from_pretrained("danet-demo")
+
+
+@pytest.mark.parametrize("where", ["", None, 3, b"run"])
+def test_what_is_no_name_is_refused(where: Any, no_type_checks: None) -> None:
+    for load in (hub.from_pretrained, DANet.from_pretrained):
+        with pytest.raises(ValueError, match=f"as a text or a Path, got {where!r}"):
+            load(where)
+
+
+@pytest.mark.parametrize("where", ["https://huggingface.co/org/name", "org/name@main", "org/name.git"])
+def test_an_address_is_no_name(where: str) -> None:
+    with pytest.raises(ValueError, match="is neither a folder nor .* a revision is a word of its own, and no address"):
+        hub.from_pretrained(where)
 
 
 def test_a_revision_says_that_the_hub_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,10 @@ LOOKED_AT = 769
 """The longest side in pixels of a picture whose attention is drawn: the work may grow with its fourth power."""
 
 
+LARGEST = 1e6
+"""Of a mean and a standard deviation, and of what it divides by: beyond are no images, and soon no float32."""
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """Mean and standard deviation of each channel in [0, 1] that the backbone's weights expect; red, green and blue.
@@ -32,6 +36,10 @@ class Normalisation:
         channels = len(self.mean), len(self.std)
         require(channels[0] == channels[1] >= 1, f"mean and std need a number for each channel, got {channels}")
         require(min(self.std) > 0, f"std must hold positive numbers, got {self.std}")
+        require(
+            max(*map(abs, self.mean), *self.std, 1 / min(self.std)) <= LARGEST,
+            f"mean is at most {LARGEST:g} and std {1 / LARGEST:g} to {LARGEST:g}, got {self.mean} and {self.std}",
+        )
 
     def __call__(self, image: UInt8[Tensor, "*batch c h w"]) -> Float[Tensor, "*batch c h w"]:
         """Bring 8-bit images to mean 0 and deviation 1, in float32, on their device; the same values on any."""

@@ -5,7 +5,6 @@ too: its configuration is turned into one of ours.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,20 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         require(path.stat().st_size <= LONGEST, f"it has more than {LONGEST} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
+        require(isinstance(config, dict), "it must be a table")
         names = config["architectures"]
         if not (isinstance(names, list) and len(names) == 1 and isinstance(names[0], str)):
             raise ValueError(f"it must name one network in 'architectures', got {names!r}")
         require(_depth(config) <= DEEPEST, f"its tables and lists stand more than {DEEPEST} deep in one another")
         if names[0].endswith(DOOR):
             config = _of_transformers(config, names[0])
+        about = config.get("about") or {}
+        require(isinstance(about, dict), "about must be a table")
         if type(config["num_classes"]) is not int or not isinstance(config["architecture"], dict):
             raise ValueError("num_classes must be a whole number and architecture a table")
         if not isinstance(config["normalisation"], dict):
             raise ValueError("normalisation must be a table")
-        protocol = (config.get("about") or {}).get("protocol") or {}
+        protocol = about.get("protocol") or {}
         _refuse_absurd({name: config[name] for name in ("num_classes", "architecture")} | {"protocol": protocol})
         scales = from_json(Protocol, protocol).scales
         if max(scales) > LARGEST_SCALE:
@@ -113,5 +115,5 @@ def _refuse_absurd(value: Any, name: str = "") -> None:
             raise ValueError(f"{name} must have at most 255 entries, got {len(value)}")
         for item in value:
             _refuse_absurd(item, name)
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
         raise ValueError(f"{name} must be at most {LARGEST}, got {value}")

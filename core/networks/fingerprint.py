@@ -58,7 +58,7 @@ def check(network: nn.Module, normalisation: Normalisation, path: Path, where: s
         given, found = np.array(stored["scores"], dtype=np.float64), np.array(now["scores"])
         require(bool(np.isfinite(given).all()), "its scores are not finite")
         same = all(stored[name] == now[name] for name in ("input", "points")) and given.shape == found.shape
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is no fingerprint, it is damaged or cut off ({error}); fetch it again") from error
     largest = float(np.abs(given).max()) if same else math.nan
     difference = float(np.abs(given - found).max()) if same else math.nan

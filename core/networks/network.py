@@ -18,7 +18,7 @@ from core.errors import require, unknown
 from core.images import bands
 from core.images.classes import IGNORE, Classes
 from core.images.pixels import Normalisation
-from core.memory import free_memory
+from core.memory import device_of, free_memory
 from core.networks import configuration, fingerprint, repository, weights
 from core.networks.backbones import Backbone
 from core.networks.inference import infer_each
@@ -154,7 +154,8 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             precision: of products and convolutions; fp16 needs a GPU. Scores are float32.
 
         Raises:
-            ValueError: if a tensor or array is no picture, a file can't be read as an image, or the work is too much.
+            ValueError: if a tensor or array is no picture, a file can't be read as an image, the work is too much, or
+                scores are not finite.
         """
         device = next(self.parameters()).device
         require(precision != "fp16" or device.type != "cpu", "fp16 needs a GPU; choose bf16 or fp32")
@@ -174,6 +175,10 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
                 answers = [scores.cpu() for scores in infer_each(self, given, protocol or own)]
         finally:
             self.train(training)
+        require(
+            all(bool(scores.isfinite().all()) for scores in answers),
+            f"the network's scores are not finite: its numbers are too large for {precision}, or its weights unsound",
+        )
         predictions = [
             Prediction(scores.argmax(0).to(torch.uint8), scores, picture_of(pixels), self.classes)
             for scores, pixels in zip(answers, images, strict=True)
@@ -227,7 +232,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             force_download: fetch the files anew.
             num_classes: another number than the checkpoint's leaves its classifiers out, which are then random and
                 warned of by name; `about` is None.
-            map_location: the device to read the weights to.
+            map_location: the device to read the weights to, such as cuda:1 or a torch.device.
             foreign: nothing; words of other libraries are refused, with what stands here in their place.
 
         Raises:
@@ -237,7 +242,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             OSError: if the Hub can't be reached and its cache does not hold the files.
         """
         refuse_foreign(foreign, cls.from_pretrained)
-        where = str(pretrained_model_name_or_path)
+        where, device = repository.named(pretrained_model_name_or_path), device_of(map_location)
         files = [repository.CONFIG, repository.WEIGHTS] + ([repository.FINGERPRINT] if verify else [])
         folder = repository.fetch(where, files, revision, token, cache_dir, local_files_only, force_download)
         config = configuration.read(folder)
@@ -248,7 +253,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
                 f"{where} holds a network of the class {name}, not {cls.__name__}; hub.from_pretrained finds it"
             )
         wanted = config["num_classes"] if num_classes is None else num_classes
-        network = cls._read(folder, config, wanted, str(map_location))
+        network = cls._read(folder, config, wanted, str(device))
         if verify:
             fingerprint.check(network, network.normalisation, folder / repository.FINGERPRINT, where)
         return network
@@ -271,16 +276,25 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
     def _read(cls: type[Kind], folder: Path, config: Mapping[str, Any], num_classes: int, map_location: str) -> Kind:
         """Load strictly. Names and shapes are compared first, with a network that occupies no memory."""
         path = folder / repository.WEIGHTS
-        architecture = from_json(get_type_hints(cls.__init__)["architecture"], config["architecture"])
-        with torch.device("meta"):
-            expected = weights.shapes(cls(config["num_classes"], architecture).state_dict())
+        try:
+            architecture = from_json(get_type_hints(cls.__init__)["architecture"], config["architecture"])
+            with torch.device("meta"):
+                made = cls(config["num_classes"], architecture)
+            about = from_json(About, config["about"]) if config.get("about") else None
+            normalisation = from_json(Normalisation, config["normalisation"])
+            given = len(normalisation.mean)
+            require(
+                given == made.in_channels,
+                f"its normalisation is for {given} channels, and its backbone takes {made.in_channels}",
+            )
+        except ValueError as error:
+            raise ValueError(f"{folder / repository.CONFIG} is no configuration of a network: {error}") from error
+        expected = weights.shapes(made.state_dict())
         fits = f"{path} does not fit the {cls.__name__} of its {repository.CONFIG}"
         weights.refuse_misfits(fits, expected, weights.read_shapes(path))
-        about = from_json(About, config["about"]) if config.get("about") else None
         if about is not None and len(about.classes) != config["num_classes"]:
             raise ValueError(f"{folder} names {len(about.classes)} classes for {config['num_classes']} scores")
 
-        normalisation = from_json(Normalisation, config["normalisation"])
         state = safetensors.torch.load_file(path, device=map_location)
         weights.refuse_unsound(str(path), state)
 

@@ -42,6 +42,17 @@ def local(where: str | Path) -> Path | None:
     return shipped if shipped.parent == SHIPPED and shipped.is_dir() else None
 
 
+def named(where: str | Path) -> str:
+    """The name of a checkpoint as a text.
+
+    Raises:
+        ValueError: if it is empty, or no name.
+    """
+    if not isinstance(where, str | Path) or not str(where):
+        raise ValueError(f"a checkpoint is a folder or org/name on the Hub, as a text or a Path, got {where!r}")
+    return str(where)
+
+
 def fetch(
     where: str,
     files: Sequence[str],
@@ -132,13 +143,15 @@ def _looks_local(where: str) -> bool:
     """Return True if a path is meant, and no org/name: by how it is written, or as its first folder is here."""
     first, *rest = Path(where).parts or ("",)
     written = where.startswith((".", "~", "/")) or where.endswith("/") or "\\" in where or Path(where).is_absolute()
-    return written or (len(rest) > 0 and (first == str(Run.to) or Path(first).is_dir()))
+    return written or not rest or first == str(Run.to) or Path(first).is_dir()
 
 
 def _no_folder(where: str) -> str:
     """Say that there is no such folder, and which checkpoints lie beside where it would be."""
     path = Path(where)
-    beside = sorted(str(file.parent) for file in path.parent.glob(f"[!.]*/{CONFIG}"))
+    places = [path.parent] if len(path.parts) > 1 else [path.parent, Run.to, SHIPPED]
+    folders = [file.parent for place in places for file in sorted(place.glob(f"[!.]*/{CONFIG}"))]
+    beside = [folder.name if folder.parent == SHIPPED else str(folder) for folder in folders]
     found = f"beside it are {listed(beside)}" if beside else "no checkpoint lies beside it"
     if where.startswith("~"):
         return f"there is no folder {where}; give the whole path in place of ~"
@@ -151,7 +164,10 @@ def _explained(error: Exception, where: str, file: str, revision: str | None) ->
     """One clear sentence for what went wrong while a file of a repository was fetched."""
     hub = constants.ENDPOINT
     if isinstance(error, HFValidationError):
-        return ValueError(f"{where} is neither a folder nor the name of a repository, such as org/name")
+        return ValueError(
+            f"{where} is neither a folder nor the name of a repository, such as org/name; a revision is a word of its "
+            "own, and no address stands before the name"
+        )
     if isinstance(error, GatedRepoError):
         return ValueError(f"{where} asks for consent first: give it on {hub}/{where}, then log in with `hf auth login`")
     if isinstance(error, RepositoryNotFoundError):

@@ -4,6 +4,7 @@ This is all that the modelling file of a published network keeps of `core.networ
 """
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -41,8 +42,8 @@ class Segmenter(nn.Module):
         """
         nn.Module.__init__(self)  # not super: beside it there may be a class whose own __init__ was called already
         require(
-            1 <= num_classes <= IGNORE,
-            f"{type(self).__name__} needs num_classes of at least 1 and at most {IGNORE}, got {num_classes}",
+            isinstance(num_classes, Integral) and not isinstance(num_classes, bool) and 1 <= num_classes <= IGNORE,
+            f"{type(self).__name__} needs num_classes of at least 1 and at most {IGNORE}, got {num_classes!r}",
         )
         self.architecture = replace(architecture, **choices)
         self.num_classes = num_classes

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,19 @@ def refuse_shared(where: str, tensors: Mapping[str, Tensor]) -> None:
     """
     expanded = [name for name, value in tensors.items() if 0 in value.stride() and value.numel() > 1]
     require(not expanded, f"{where} holds expanded tensors: {listed(expanded)}; save them with .contiguous()")
-    places: dict[int, str] = {}
-    for name, value in tensors.items():
-        other = places.setdefault(value.data_ptr(), name) if value.numel() and not value.is_meta else name
-        require(other == name, f"{where} holds one tensor as {other} and as {name}; save each with .clone()")
+    order = {name: number for number, name in enumerate(tensors)}
+    places = sorted((*_place(value), name) for name, value in tensors.items() if value.numel() and not value.is_meta)
+    for (start, end, one), (next_start, next_end, other) in pairwise(places):
+        first, second = sorted((one, other), key=order.__getitem__)
+        same = (start, end) == (next_start, next_end)
+        what = f"one tensor as {first} and as {second}" if same else f"{first} and {second} in memory that overlaps"
+        require(end <= next_start, f"{where} holds {what}; save each with .clone()")
+
+
+def _place(value: Tensor) -> tuple[int, int]:
+    """Where in memory a tensor begins and ends."""
+    last = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    return value.data_ptr(), value.data_ptr() + (last + 1) * value.element_size()
 
 
 def stored_bytes(tensors: Mapping[str, Tensor]) -> int:

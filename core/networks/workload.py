@@ -22,6 +22,9 @@ PIXELS, TIMES = 2**23, 16
 WORK, WORK_TIMES = 2**28, 256
 """All windows of all scales, mirrored ones too, have at most so many pixels together, or so many times the image's."""
 
+WINDOWS, WINDOW = 2**12, 2**10
+"""There are at most so many windows, or one for so many pixels of the image: small ones take time, too."""
+
 
 def seen_size(height: int, width: int, protocol: Protocol, scale: float) -> tuple[int, int]:
     """Height and width of an image at one of the protocol's scales."""
@@ -72,12 +75,12 @@ def memory(height: int, width: int, num_classes: int, protocol: Protocol, device
     return scores_bytes(height, width, num_classes, protocol) + 2 * 4 * 3 * pixels + windows
 
 
-def work(height: int, width: int, protocol: Protocol) -> tuple[int, int]:
-    """What a network is asked for an image: pixels of the largest scale or window, and of all windows together.
+def work(height: int, width: int, protocol: Protocol) -> tuple[int, int, int]:
+    """What a network is asked for an image: pixels of the largest scale or window, pixels of all windows, and windows.
 
     Nothing of that size is made.
     """
-    largest, together = 0, 0
+    largest, together, number = 0, 0, 0
     for scale in protocol.scales:
         size = seen_size(height, width, protocol, scale)
         tall, wide = (max(protocol.crop or length, 1) for length in size)
@@ -85,8 +88,9 @@ def work(height: int, width: int, protocol: Protocol) -> tuple[int, int]:
         for length, side in zip(size, (tall, wide), strict=True):
             windows *= len(positions(length, side, protocol.stride or side, protocol.border == "shifted"))
         largest = max(largest, size[0] * size[1], tall * wide)
+        number += windows * (2 if protocol.flip else 1)
         together += windows * tall * wide * (2 if protocol.flip else 1)
-    return largest, together
+    return largest, together, number
 
 
 def refuse_excess(height: int, width: int, protocol: Protocol) -> None:
@@ -96,14 +100,15 @@ def refuse_excess(height: int, width: int, protocol: Protocol) -> None:
         ValueError: saying how much, and how to do it all the same.
     """
     own = height * width
-    largest, together = work(height, width, protocol)
-    for pixels, most, what in (
-        (largest, max(PIXELS, TIMES * own), "at one scale or in one window"),
-        (together, max(WORK, WORK_TIMES * own), "in all windows of all scales"),
+    largest, together, number = work(height, width, protocol)
+    for asked, most, what in (
+        (largest, max(PIXELS, TIMES * own), "pixels at one scale or in one window"),
+        (together, max(WORK, WORK_TIMES * own), "pixels in all windows of all scales"),
+        (number, max(WINDOWS, own // WINDOW), "windows"),
     ):
-        if pixels > most:
+        if asked > most:
             raise ValueError(
-                f"the checkpoint's own protocol asks for {pixels:.3g} pixels {what} for an image of {width} x "
+                f"the checkpoint's own protocol asks for {asked:.3g} {what} for an image of {width} x "
                 f"{height}, at most {most:.3g} are allowed; for the whole image once pass Protocol() (--protocol "
                 "whole), or, if you trust the checkpoint, network.about.protocol (--protocol own-unbounded)"
             )

@@ -20,6 +20,7 @@ import tyro
 
 from core import machine
 from core.errors import door, require
+from core.memory import device_of
 from hub.networks import shipped
 from hub.page.answers import Shelf
 
@@ -56,7 +57,7 @@ def main() -> None:
             "there is no network to show: name the folder of a run, such as runs/danet-demo; "
             "`python papers/danet/train.py` trains one in a few minutes",
         )
-        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device_of(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         machine.use_cores(device)
         shelf = Shelf(names, device)
         shelf.network(names[0])  # what is wrong with it is said here and not in the browser
