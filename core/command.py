@@ -16,7 +16,8 @@ import tyro
 
 from core.cost import Cost
 from core.errors import refuse
-from core.recipe import AnyArchitecture, Precision, Recipe, Run
+from core.recipe import AnyArchitecture, Precision, Recipe
+from core.run import Run
 from core.values import RARE
 
 Options = TypeVar("Options")

@@ -8,24 +8,28 @@ are those of a split, by their numbers, and predicted as each checkpoint is test
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import tyro
 from jaxtyping import UInt8
+from matplotlib.figure import Figure
 from PIL import Image
 
 from core import datasets
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs
 from core.errors import door, require
+from core.figures import write
 from core.images import pictures, sheets
 from core.images.bands import shown
 from core.networks.network import Network
+
+Asked = TypeVar("Asked")
 
 WORD = "compare"
 """The first word of a paper's figures.py for this figure."""
@@ -105,10 +109,29 @@ def _row(
     yield pictures.colourise(labels, pairs.classes)
 
 
-def main(kind: type[Network], arguments: Sequence[str]) -> None:
-    """Write the figure that the command line says."""
+def main(
+    kind: type[Network],
+    description: str | None,
+    options: type[Asked],
+    draw: Callable[[Asked], Mapping[Path, Figure]],
+) -> None:
+    """The command behind every figures.py: write the paper's own figures, or after the word `compare` this one.
+
+    Args:
+        kind: the paper's network.
+        description: of the paper's own figures, for --help.
+        options: what may be chosen about them.
+        draw: makes them, by the files where they go.
+    """
+    arguments = sys.argv[1:]
+    if arguments[:1] == [WORD]:
+        with door():
+            chosen = tyro.cli(Options, description=__doc__, args=arguments[1:])
+            drawn = sheet(kind, chosen)
+        drawn.save(chosen.to)
+        sys.stdout.write(f"wrote {chosen.to}\n")
+        return
     with door():
-        options = tyro.cli(Options, description=__doc__, args=arguments)
-        drawn = sheet(kind, options)
-    drawn.save(options.to)
-    sys.stdout.write(f"wrote {options.to}\n")
+        found = draw(tyro.cli(options, description=description, args=arguments))
+    for path, figure in found.items():
+        write(figure, path)

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -16,6 +17,8 @@ from core.images.pictures import percent, shares
 from core.images.reading import open_rgb
 from core.networks.network import Network
 from core.networks.prediction import Prediction
+
+Kind = TypeVar("Kind", bound=Network)
 
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
@@ -35,28 +38,32 @@ def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
     return open_rgb(photo)
 
 
-def refuse_missing_weights(weights: str, demo: str) -> None:
-    """Say that the run of a demo is not there yet; other names may be repositories on the Hub.
+def load(kind: type[Kind], weights: str, demo: str) -> Kind:
+    """The network of a figure.
 
     Args:
+        kind: the paper's network.
         weights: a run folder or org/name.
         demo: the run folder that is meant without one.
 
     Raises:
-        ValueError: if the weights are the demo's and there is no such folder.
+        ValueError: if there are no such weights.
     """
-    if weights == demo and not Path(weights).is_dir():
+    if weights == demo and not Path(weights).is_dir():  # other names may be repositories on the Hub
         raise ValueError(f"there are no weights in {weights}; run train.py first, or pass --weights")
+    return kind.from_pretrained(weights)
 
 
-def parse_points(texts: Iterable[str], width: int, height: int) -> list[Point]:
-    """Read points, each "x,y".
+def parse_points(texts: Iterable[str], picture: Image.Image, number: int = 2) -> list[Point]:
+    """Read points of a picture, each "x,y"; without any, that many are spread over it, at most three.
 
     Raises:
-        ValueError: if one is not two numbers inside the image of `width` x `height` pixels.
+        ValueError: if one is not two numbers inside the picture.
     """
+    width, height = picture.size
+    spread = (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}", f"{width * 3 // 4},{height // 2}")
     points = []
-    for text in texts:
+    for text in tuple(texts) or spread[:number]:
         match = re.fullmatch(r"(\d+),(\d+)", text)
         if match is None or int(match[1]) >= width or int(match[2]) >= height:
             raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")

@@ -15,7 +15,8 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, broadcast_object_list
 from torch import nn
 
-from core.recipe import ChannelsLast, Precision, Run
+from core.recipe import Precision
+from core.run import ChannelsLast, Run
 
 Module = TypeVar("Module", bound=nn.Module)
 

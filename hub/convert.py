@@ -30,7 +30,8 @@ from core import datasets, errors, files, provenance
 from core.errors import door, require, unknown
 from core.images.classes import Classes
 from core.networks import imagenet, weights
-from core.networks.backbones import NETWORKS, Backbone, build
+from core.networks.backbones import Backbone, build
+from core.networks.known import NETWORKS
 from core.networks.network import About, Network
 from core.paper import Layout
 from core.recipe import Recipe

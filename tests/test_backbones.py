@@ -16,15 +16,9 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.networks.backbones import (
-    NETWORKS,
-    Backbone,
-    Features,
-    TimmNetwork,
-    build,
-    described,
-    normalisation,
-)
+from core.networks.backbones import Backbone, build, normalisation
+from core.networks.features import Features
+from core.networks.known import NETWORKS, TimmNetwork, described
 from core.networks.pretrained import load_weights
 
 TINY = Backbone("resnet10_tiny")

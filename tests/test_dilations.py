@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.networks.backbones import Backbone, Features, build
+from core.networks.backbones import Backbone, build
+from core.networks.features import Features
 from papers import every
 
 Runs = list[tuple[int, tuple[int, int, int]]]  # how many, (kernel, stride, dilation)

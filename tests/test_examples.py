@@ -13,7 +13,7 @@ import pytest
 from tiny import environment
 
 from core.command import TrainingOptions, parse
-from core.recipe import Run
+from core.run import Run
 from papers.danet.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent

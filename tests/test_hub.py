@@ -13,7 +13,8 @@ import hub
 import papers
 from core import datasets
 from core.images.classes import Classes
-from core.networks.network import About, Network, load_matching
+from core.networks.network import About, Network
+from core.networks.weights import load_matching
 from core.paper import Paper
 from core.recipe import Protocol
 from core.values import to_json

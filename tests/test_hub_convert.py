@@ -18,7 +18,8 @@ from torch import Tensor
 import hub
 import papers
 from core import datasets
-from core.networks.backbones import Backbone, Features, build
+from core.networks.backbones import Backbone, build
+from core.networks.features import Features
 from core.networks.network import Network
 from core.networks.pretrained import load_weights
 from core.recipe import Protocol

@@ -13,7 +13,7 @@ from torch.nn import functional
 from core import machine, provenance
 from core.networks.blocks import _Enlarged, enlarge, pooled
 from core.networks.losses import cross_entropy
-from core.recipe import Run
+from core.run import Run
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,10 @@ from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.networks import backbones
 from core.networks.backbones import Backbone
-from core.networks.network import About, load_matching
+from core.networks.features import Features
+from core.networks.network import About
 from core.networks.prediction import Picture, Prediction
+from core.networks.weights import load_matching
 from core.networks.workload import refuse_excess, work
 from core.recipe import Protocol
 from papers.danet.model import Architecture, DANet
@@ -455,7 +457,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     devices: list[str] = []
     build = backbones.build
 
-    def watched(backbone: Backbone) -> backbones.Features:
+    def watched(backbone: Backbone) -> Features:
         devices.append(torch.empty(0).device.type)
         return build(backbone)
 

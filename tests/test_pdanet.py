@@ -21,8 +21,8 @@ from torch.nn import functional
 import papers.danet.model as danet
 from core.datasets.sets import scenes
 from core.images.pixels import to_tensor
-from core.networks import backbones
 from core.networks.backbones import Backbone
+from core.networks.known import NETWORKS
 from core.recipe import Protocol
 from papers.pdanet import figures
 from papers.pdanet.attention import attention
@@ -420,7 +420,7 @@ def test_any_backbone_fits(name: Any, head: Any) -> None:
 
 
 def test_public_weights_exist_for_the_plain_stem_only() -> None:
-    assert set(backbones.NETWORKS["resnet18"].hub) == {"plain"}
+    assert set(NETWORKS["resnet18"].hub) == {"plain"}
     for recipe in RECIPES.values():
         stem = "deep64" if recipe.data.name == "ade20k" else "plain"
         assert recipe.architecture.backbone.stem == stem

@@ -7,7 +7,8 @@ from typing import Any
 import jaxtyping
 import pytest
 
-from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe
+from core.run import Run
 from core.values import differences, from_json, to_json
 from papers.danet.model import Architecture
 from papers.danet.recipes import RECIPES

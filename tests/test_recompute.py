@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from core.networks import recompute
-from core.networks.backbones import LEVELS, Backbone, Features
+from core.networks.backbones import Backbone
 from core.networks.backbones import build as features
+from core.networks.features import Features
+from core.networks.known import LEVELS
 from core.networks.network import Network
-from core.recipe import Run
+from core.run import Run
 from papers.danet.loss import loss
 
 

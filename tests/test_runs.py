@@ -24,7 +24,8 @@ from torch import Tensor
 from core import files
 from core.datasets.samples import labels_of
 from core.networks.losses import cross_entropy
-from core.recipe import Optimisation, Run
+from core.recipe import Optimisation
+from core.run import Run
 from core.testing.metrics import Score
 from core.training import checkpoint, validation
 from core.training.class_weights import median_frequency

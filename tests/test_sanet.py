@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from core import launch, machine
 from core.images.classes import Classes
-from core.networks.backbones import NETWORKS, Backbone
+from core.networks.backbones import Backbone
+from core.networks.known import NETWORKS
 from core.testing.metrics import Score
 from papers.sanet.baselines import DeepLabV3Plus
 from papers.sanet.loss import categorical, loss, presence

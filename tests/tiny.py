@@ -20,10 +20,12 @@ from torch.nn import functional
 from core import datasets, files
 from core.datasets import Pairs
 from core.datasets.sets import scenes
-from core.networks.backbones import Backbone, Features
+from core.networks.backbones import Backbone
+from core.networks.features import Features
 from core.networks.losses import cross_entropy
 from core.networks.network import Network
-from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Run
+from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe
+from core.run import Run
 from core.training import checkpoint
 from core.training.setup import Training, set_up
 

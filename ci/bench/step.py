@@ -27,7 +27,8 @@ from ci.bench import attention
 from ci.bench.harness import Line, growth, on_cuda, report, seconds
 from core import machine
 from core.networks.attention import forced
-from core.recipe import ChannelsLast, Precision, Recipe
+from core.recipe import Precision, Recipe
+from core.run import ChannelsLast
 from core.training.learner import make_optimiser
 from papers import paper_of
 

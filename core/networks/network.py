@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints, overload
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from core import errors, files
 from core.errors import require, unknown
 from core.images import bands
-from core.images.classes import IGNORE, Classes
+from core.images.classes import Classes
 from core.images.pixels import Normalisation
 from core.memory import device_of, free_memory
 from core.networks import configuration, fingerprint, repository, weights
-from core.networks.backbones import Backbone
+from core.networks.choices import chosen
 from core.networks.inference import infer_each
 from core.networks.parts import StandIns, replaced
 from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
@@ -299,7 +299,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         weights.refuse_unsound(str(path), state)
 
         network = cls(num_classes, architecture)
-        dropped = load_matching(network, state)
+        dropped = weights.load_matching(network, state)
         network.normalisation = normalisation
         if dropped:
             warnings.warn(
@@ -310,50 +310,3 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         elif about is not None:
             network.about = about
         return network.to(map_location).eval()
-
-
-def chosen(architecture: Any, **choices: Any) -> Any:
-    """An architecture with some of its fields, or of its backbone's, replaced, and all of them checked.
-
-    A backbone may be a name; it then has the output stride of the architecture's.
-
-    Raises:
-        ValueError: naming the allowed fields or words, if one is unknown.
-    """
-    names = [field.name for field in fields(architecture)]
-    of_backbone = [field.name for field in fields(Backbone) if field.name not in (*names, "name")]
-    for name in choices:
-        require(
-            name in (*names, *of_backbone),
-            unknown(f"choice of {type(architecture).__module__}", name, (*names, *of_backbone)),
-        )
-    changes = {name: choices.pop(name) for name in of_backbone if name in choices}
-    backbone = choices.pop("backbone", architecture.backbone)
-    if isinstance(backbone, str):
-        backbone = Backbone(backbone, **{"output_stride": architecture.backbone.output_stride, **changes})
-    elif changes:
-        backbone = replace(backbone, **changes)
-    values = to_json(architecture) | to_json({**choices, "backbone": backbone})
-    return from_json(type(architecture), values)
-
-
-def load_matching(network: Network, state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Load weights, in place; classifiers of another number of classes are left out, by name, and stay as they are.
-
-    Returns:
-        The names that were left out; empty if the number of classes is the network's.
-
-    Raises:
-        ValueError: if anything else is missing, unexpected or of another shape; all of it is listed.
-    """
-    expected, given = weights.shapes(network.state_dict()), weights.shapes(state)
-    with torch.device("meta"):
-        other = weights.shapes(type(network)(network.num_classes % IGNORE + 1, network.architecture).state_dict())
-    classifiers = [name for name in expected if other[name] != expected[name]]
-    foreign = all(name in given and given[name] != expected[name] for name in classifiers)
-    dropped = tuple(classifiers) if foreign else ()
-    kept = {name: value for name, value in state.items() if name not in dropped}
-    wanted = {name: shape for name, shape in expected.items() if name not in dropped}
-    weights.refuse_misfits(f"the weights do not fit the {type(network).__name__}", wanted, weights.shapes(kept))
-    network.load_state_dict(kept, strict=not dropped)
-    return dropped

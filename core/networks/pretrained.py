@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from core.networks import imagenet
-from core.networks.backbones import NETWORKS, Backbone, Features, TimmNetwork, described
+from core.networks.backbones import Backbone
+from core.networks.features import Features
+from core.networks.known import NETWORKS, TimmNetwork, described
 from core.networks.repository import download
 from core.networks.weights import COUNTER, Shape, read_weights, refuse_misfits, refuse_unsound, shapes
 from core.recipe import WeightsSource

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from core.errors import listed
-from core.recipe import Run
+from core.run import Run
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

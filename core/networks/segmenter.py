@@ -13,7 +13,7 @@ from core.errors import require
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation
 from core.networks import backbones
-from core.networks.backbones import Features
+from core.networks.features import Features
 
 
 class Segmenter(nn.Module):

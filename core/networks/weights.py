@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from core.errors import listed, require
+from core.images.classes import IGNORE
+from core.networks.segmenter import Segmenter
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar")
 """The endings of files of weights."""
@@ -175,3 +177,25 @@ def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     """The shape of each tensor."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def load_matching(network: Segmenter, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Load weights, in place; classifiers of another number of classes are left out, by name, and stay as they are.
+
+    Returns:
+        The names that were left out; empty if the number of classes is the network's.
+
+    Raises:
+        ValueError: if anything else is missing, unexpected or of another shape; all of it is listed.
+    """
+    expected, given = shapes(network.state_dict()), shapes(state)
+    with torch.device("meta"):
+        other = shapes(type(network)(network.num_classes % IGNORE + 1, network.architecture).state_dict())
+    classifiers = [name for name in expected if other[name] != expected[name]]
+    foreign = all(name in given and given[name] != expected[name] for name in classifiers)
+    dropped = tuple(classifiers) if foreign else ()
+    kept = {name: value for name, value in state.items() if name not in dropped}
+    wanted = {name: shape for name, shape in expected.items() if name not in dropped}
+    refuse_misfits(f"the weights do not fit the {type(network).__name__}", wanted, shapes(kept))
+    network.load_state_dict(kept, strict=not dropped)
+    return dropped

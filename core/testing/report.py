@@ -14,7 +14,8 @@ from core.datasets.transforms import TestSamples
 from core.images.classes import Classes
 from core.networks import configuration, repository
 from core.networks.network import Network
-from core.recipe import AnyArchitecture, Recipe, Run
+from core.recipe import AnyArchitecture, Recipe
+from core.run import Run
 from core.testing.contributions import contributions
 from core.testing.evaluation import count
 from core.testing.metrics import Score

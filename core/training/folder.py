@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.recipe import Recipe, Run
+from core.recipe import Recipe
+from core.run import Run
 from core.training.lock import LOCK
 from core.values import differences
 

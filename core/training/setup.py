@@ -16,9 +16,11 @@ from core.datasets.identity import identity
 from core.datasets.servers import without_labels
 from core.networks import imagenet, recompute
 from core.networks.losses import Loss
-from core.networks.network import About, Network, load_matching
+from core.networks.network import About, Network
 from core.networks.pretrained import load_weights
-from core.recipe import AnyArchitecture, Recipe, Run, WeightsSource
+from core.networks.weights import load_matching
+from core.recipe import AnyArchitecture, Recipe, WeightsSource
+from core.run import Run
 from core.training.class_weights import median_frequency
 from core.training.folder import place
 from core.training.lock import LOCK, Lock

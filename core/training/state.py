@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from core.recipe import Run
+from core.run import Run
 from core.training import checkpoint
 from core.training.folder import PREVIOUS, STATE, refuse_foreign
 from core.values import differences

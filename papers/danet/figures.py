@@ -5,7 +5,6 @@ python papers/danet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY --point 120,
 Without a photo it takes an embedded scene, without weights the demo's run folder.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.errors import door
-from core.figures import cell, of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet, write
+from core.figures import cell, load, of_points, open_photo, overview, parse_points, sheet
 from core.images.panels import Panel
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet
@@ -44,11 +42,8 @@ def figure(options: Options) -> Figure:
         ValueError: if the photo, the weights, a point or a channel does not exist.
     """
     picture = open_photo(options.photo)
-    refuse_missing_weights(options.weights, Options().weights)
-    network = DANet.from_pretrained(options.weights)
-    width, height = picture.size
-    texts = options.point or (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}")
-    points = parse_points(texts, width, height)
+    network = load(DANet, options.weights, Options().weights)
+    points = parse_points(options.point, picture)
     prediction = network.predict(picture)
     rows = [overview(picture, prediction, points if network.position is not None else ())]
     if network.position is not None or options.point:
@@ -65,12 +60,7 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    if sys.argv[1:2] == [comparison.WORD]:
-        return comparison.main(DANet, sys.argv[2:])
-    with door():
-        options = tyro.cli(Options, description=__doc__)
-        drawn = figure(options)
-    write(drawn, options.to)
+    comparison.main(DANet, __doc__, Options, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

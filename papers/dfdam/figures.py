@@ -7,7 +7,6 @@ Without photos it takes two embedded scenes, without weights the demo's run fold
 the lowest weight and the two of the highest, which is what the paper's 51, 126 and 11 are.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from core import comparison
-from core.errors import door
-from core.figures import cell, open_photo, overview, refuse_missing_weights, sheet, write
+from core.figures import cell, load, open_photo, overview, sheet
 from core.images.painting import plot
 from core.images.panels import Curves
 from core.networks.prediction import Prediction
@@ -70,8 +68,7 @@ def figures(options: Options) -> tuple[Figure, Figure]:
     pictures = [open_photo(photo) for photo in options.photos] or [open_photo(None, scene) for scene in (1, 2)]
     if options.to.exists() and not options.to.is_dir():
         raise ValueError(f"--to must be a folder, for two files, got the file {options.to}")
-    refuse_missing_weights(options.weights, Options().weights)
-    network = DFDAM.from_pretrained(options.weights)
+    network = load(DFDAM, options.weights, Options().weights)
     found = [modules_of(network, picture) for picture in pictures]
     number = len(found[0].low_weights)
     wrong = [channel for channel in options.channel if not 1 <= channel <= number]
@@ -84,14 +81,14 @@ def figures(options: Options) -> tuple[Figure, Figure]:
 
 def main() -> None:
     """Write the figures that the command line says."""
-    if sys.argv[1:2] == [comparison.WORD]:
-        return comparison.main(DFDAM, sys.argv[2:])
-    with door():
-        options = tyro.cli(Options, description=__doc__)
-        weights, maps = figures(options)
-        options.to.mkdir(parents=True, exist_ok=True)
-    write(weights, options.to / "figure7.png")
-    write(maps, options.to / "figure8.png")
+    comparison.main(
+        DFDAM,
+        __doc__,
+        Options,
+        lambda options: dict(
+            zip((options.to / "figure7.png", options.to / "figure8.png"), figures(options), strict=True)
+        ),
+    )
 
 
 if __name__ == "__main__":

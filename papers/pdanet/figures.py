@@ -6,7 +6,6 @@ Without a photo it takes an embedded scene, without weights the demo's run folde
 of k has k x k positions, each a bin of the image; the bin of the point has a red frame.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.errors import door
-from core.figures import of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet, write
+from core.figures import load, of_points, open_photo, overview, parse_points, sheet
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO
@@ -41,23 +39,15 @@ def figure(options: Options) -> Figure:
         ValueError: if the photo, the weights or a point does not exist.
     """
     picture = open_photo(options.photo)
-    refuse_missing_weights(options.weights, Options().weights)
-    network = PDANet.from_pretrained(options.weights)
-    width, height = picture.size
-    texts = options.point or (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}")
-    points = parse_points(texts, width, height)
+    network = load(PDANet, options.weights, Options().weights)
+    points = parse_points(options.point, picture)
     prediction = network.predict(picture)
     return sheet([overview(picture, prediction, points), *of_points(attention, network, picture, points)], [prediction])
 
 
 def main() -> None:
     """Write the figure that the command line says."""
-    if sys.argv[1:2] == [comparison.WORD]:
-        return comparison.main(PDANet, sys.argv[2:])
-    with door():
-        options = tyro.cli(Options, description=__doc__)
-        drawn = figure(options)
-    write(drawn, options.to)
+    comparison.main(PDANet, __doc__, Options, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

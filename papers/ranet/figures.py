@@ -9,7 +9,6 @@ Without a photo it takes an embedded scene, without weights the demo's run folde
 picture at once, brought to the size at which the network is tested and at most 769 pixels long.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +17,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison, datasets
-from core.errors import door, require, unknown
-from core.figures import cell, open_photo, sheet, write
+from core.errors import require, unknown
+from core.figures import cell, open_photo, sheet
 from core.images.pixels import as_tested
 from core.networks import repository
 from core.networks.network import About
@@ -110,12 +109,7 @@ def _number(network: RANet, category: str | None) -> int | None:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    if sys.argv[1:2] == [comparison.WORD]:
-        return comparison.main(RANet, sys.argv[2:])
-    with door():
-        options = tyro.cli(Options, description=__doc__)
-        drawn = figure(options)
-    write(drawn, options.to)
+    comparison.main(RANet, __doc__, Options, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

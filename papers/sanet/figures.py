@@ -8,7 +8,6 @@ channel, the attention channel and the output the map that is most activated at 
 prediction adds, are named by their class; those of head 1, which are mixed to masks, by their number.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.errors import door
-from core.figures import of_points, open_photo, overview, parse_points, refuse_missing_weights, sheet, write
+from core.figures import load, of_points, open_photo, overview, parse_points, sheet
 from papers.sanet.attention import HEADS, attention
 from papers.sanet.model import SANet
 from papers.sanet.recipes import DEMO
@@ -43,11 +41,8 @@ def figure(options: Options) -> Figure:
         ValueError: if the photo, the weights or a point does not exist.
     """
     picture = open_photo(options.photo)
-    refuse_missing_weights(options.weights, Options().weights)
-    network = SANet.from_pretrained(options.weights)
-    width, height = picture.size
-    thirds = (f"{width // 2},{height * 3 // 4}", f"{width // 4},{height // 3}", f"{width * 3 // 4},{height // 2}")
-    points = parse_points(options.point or thirds, width, height)
+    network = load(SANet, options.weights, Options().weights)
+    points = parse_points(options.point, picture, 3)
     prediction = network.predict(picture)
     rows = [overview(picture, prediction, points)]
     for row in of_points(attention, network, picture, points):
@@ -58,12 +53,7 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    if sys.argv[1:2] == [comparison.WORD]:
-        return comparison.main(SANet, sys.argv[2:])
-    with door():
-        options = tyro.cli(Options, description=__doc__)
-        drawn = figure(options)
-    write(drawn, options.to)
+    comparison.main(SANet, __doc__, Options, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""An architecture with some of its choices made anew, by their names."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from core.errors import require, unknown
+from core.networks.backbones import Backbone
+from core.values import from_json, to_json
+
+
+def chosen(architecture: Any, **choices: Any) -> Any:
+    """An architecture with some of its fields, or of its backbone's, replaced, and all of them checked.
+
+    A backbone may be a name; it then has the output stride of the architecture's.
+
+    Raises:
+        ValueError: naming the allowed fields or words, if one is unknown.
+    """
+    names = [field.name for field in fields(architecture)]
+    of_backbone = [field.name for field in fields(Backbone) if field.name not in (*names, "name")]
+    for name in choices:
+        require(
+            name in (*names, *of_backbone),
+            unknown(f"choice of {type(architecture).__module__}", name, (*names, *of_backbone)),
+        )
+    changes = {name: choices.pop(name) for name in of_backbone if name in choices}
+    backbone = choices.pop("backbone", architecture.backbone)
+    if isinstance(backbone, str):
+        backbone = Backbone(backbone, **{"output_stride": architecture.backbone.output_stride, **changes})
+    elif changes:
+        backbone = replace(backbone, **changes)
+    values = to_json(architecture) | to_json({**choices, "backbone": backbone})
+    return from_json(type(architecture), values)
