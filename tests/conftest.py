@@ -1,10 +1,13 @@
 """What the tests share: they compute on the CPU, but for those that are marked `cuda`."""
 
+import contextlib
+import sys
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +27,13 @@ def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Runs draw no curves and no matrix but where a test looks at them: `with tiny.drawing()`."""
+    with sys.modules["tiny"].undrawn() if "tiny" in sys.modules else contextlib.nullcontext():
+        yield
+
+
 @pytest.fixture
 def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for users: the type checks of the tests would refuse a wrong Literal before we can."""
@@ -37,3 +47,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def alone(one_thread: None) -> Iterator[None]:
+    """A run is the first of its process, and leaves nothing of it to others."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()

@@ -283,6 +283,7 @@ def test_what_is_kept_for_the_backward_pass_is_linear_in_positions() -> None:
     assert sorted(kept) == sorted(2 * s for s in (4 * 300, 4 * 200, 6 * 200, 6 * 300, 300))
 
 
+@pytest.mark.slow
 def test_peak_memory_is_a_small_part_of_the_usual_form() -> None:
     ours, theirs = (growth_in_new_process(name, 4096, 64, 512) for name in ("attention", "usual"))
     assert theirs >= 4 * 4 * 4096**2, "the usual form must have been measured"

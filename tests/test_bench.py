@@ -46,6 +46,7 @@ class Leaky(Dataset[tuple[Tensor, Tensor]]):
         return SAMPLE
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_pipeline() -> None:
     table = bench.bench("scenes", None, images=8, rounds=1, epochs=2)
     assert "8 images of 128 x 128 pixels; short side 128 x 0.75 to 2.0, crop 96" in table
@@ -81,6 +82,7 @@ def test_the_processor_time_of_the_worker_counts() -> None:
     assert milliseconds >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory is a process's own")
 def test_workers_do_not_gather_memory_over_epochs(tmp_path: Path) -> None:
     # What earlier tests freed and malloc kept would otherwise be taken first, and no growth be seen.

@@ -325,6 +325,7 @@ def test_what_is_not_there_is_exit_2(words: list[str], said: str, capsys: pytest
     assert said in report["judgements"][0]["sentence"]
 
 
+@pytest.mark.slow
 def test_the_command_of_the_paper_is_what_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

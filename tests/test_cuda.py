@@ -6,18 +6,16 @@ so that they are known to run.
 
 import dataclasses
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import forked
 import pytest
 import tiny
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from networks import PAPERS, pictures
 from tiny import begin, differing, left
 from torch import Tensor, nn
@@ -37,11 +35,9 @@ STEPS, STOPPED = 5, 3
 
 
 @pytest.fixture(autouse=True)
-def as_before(one_thread: None) -> Iterator[None]:
+def as_before(alone: None) -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 class Stopping:
@@ -130,29 +126,24 @@ def compiles_once_for_all_sizes(paper: Paper) -> None:
     assert counter.frame_count <= 3, f"{paper.folder}: {counter.frame_count} programs"
 
 
-def in_a_process(device: str, *names: str, to: Path) -> None:
-    """Run `main` without the type checks of the tests, which the compiler would have to read too."""
-    environment = tiny.environment()
-    if device == "cuda":
-        del environment["ACCELERATE_USE_CPU"]
-    words = [sys.executable, __file__, device, str(to), *names]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+def in_a_process(work: Callable[[str, Path], None], name: str, to: Path, **variables: str) -> None:
+    """Work on a paper without the type checks of the tests, which the compiler would have to read too."""
+    code = forked.wait(forked.fork(work, name, to, log=to / "log", **variables))
+    assert code == 0, (to / "log").read_text()[-4000:]
 
 
-def main(device: str, to: Path, names: list[str]) -> None:
-    """Compile the papers of these names; on a CPU without the last stage, which takes a C++ compiler minutes."""
+def compiles_on_a_gpu(name: str, to: Path) -> None:
+    graphs, paper = name.endswith("-graphs"), PAPERS[name.removesuffix("-graphs")]
+    compiles(paper, to / name, cuda_graphs=graphs)
+
+
+def compiles_on_a_cpu(name: str, to: Path) -> None:
+    """Without the last stages, which take a C++ compiler minutes."""
     torch.set_num_threads(1)
-    if device == "cuda":
-        for name in names:
-            graphs, paper = name.endswith("-graphs"), PAPERS[name.removesuffix("-graphs")]
-            compiles(paper, to / name, cuda_graphs=graphs)
-        return
-    for name in names:
-        with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
-            compiles(PAPERS[name], to / name)
-        if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
-            compiles_once_for_all_sizes(PAPERS[name])
+    with patch.object(torch, "compile", partial(torch.compile, backend="eager")):
+        compiles(PAPERS[name], to / name)
+    if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
+        compiles_once_for_all_sizes(PAPERS[name])
 
 
 def answers_as_on_the_cpu(paper: Paper, device: str) -> None:
@@ -180,7 +171,7 @@ def test_a_killed_run_goes_on_bit_for_bit(paper: Paper, precision: Precision, tm
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", [*PAPERS, "danet-graphs"])
 def test_compiled_runs_are_the_usual_ones_also_as_graphs(name: str, tmp_path: Path) -> None:
-    in_a_process("cuda", name, to=tmp_path)
+    in_a_process(compiles_on_a_gpu, name, tmp_path, ACCELERATE_USE_CPU="false")
 
 
 @pytest.mark.cuda
@@ -198,8 +189,4 @@ def test_on_the_cpu_the_same_functions_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_the_cpu_a_compiled_run_is_the_usual_one(tmp_path: Path) -> None:
-    in_a_process("cpu", "danet", to=tmp_path)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    in_a_process(compiles_on_a_cpu, "danet", tmp_path)

@@ -1,29 +1,22 @@
-"""DF-DAM: its equations written out, its sizes, its rows, its figures, and what it answered when it was written.
+"""DF-DAM: its equations written out, its sizes, its objective, and what it answered when it was written.
 
 `python tests/test_dfdam.py` stores the answers anew in `stored/dfdam.json`, after a change that is meant to move them.
 """
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import torch
-from PIL import Image
 from seeded import image, weight, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.datasets.sets import scenes
-from core.images.pixels import to_tensor
 from core.networks.backbones import Backbone
-from papers.dfdam import figures
-from papers.dfdam.attention import attention, channels_to_show, modules_of
 from papers.dfdam.loss import loss
 from papers.dfdam.model import DFDAM, Architecture, DualAttentionFusion, Output, PositionAttention2D
-from papers.dfdam.recipes import DEMO, RECIPES
 
 STORED = Path(__file__).parent / "stored" / "dfdam.json"
 
@@ -353,142 +346,6 @@ def test_half_precision_changes_little(form: Any, dtype: torch.dtype) -> None:
     assert (given.float() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-# Recipes
-
-
-ROWS = [  # table, mean IoU, backbone, DAFM, 2DPAM, several scales, mirrored: the rows that the paper gives for its own
-    ("Table 1", 68.2, "resnet50", False, False, False, False),
-    ("Table 1", 73.7, "resnet50", True, False, False, False),
-    ("Table 1", 74.6, "resnet50", True, True, False, False),
-    ("Table 1", 72.9, "resnet101", False, False, False, False),
-    ("Table 1", 76.8, "resnet101", True, False, False, False),
-    ("Table 1", 77.9, "resnet101", True, True, False, False),
-    ("Table 2", 70.3, "resnet18", False, False, False, False),
-    ("Table 2", 72.8, "resnet18", True, False, False, False),
-    ("Table 2", 73.1, "resnet18", True, True, False, False),
-    ("Table 3", 73.1, "resnet18", True, True, False, False),
-    ("Table 3", 74.6, "resnet18", True, True, True, False),
-    ("Table 3", 74.9, "resnet18", True, True, True, True),
-    ("Table 4", 73.6, "resnet18", True, True, True, True),
-    ("Table 5", 77.90, "resnet101", True, True, False, False),
-    ("Table 5", 79.55, "resnet101", True, True, True, False),
-    ("Table 5", 79.83, "resnet101", True, True, True, True),
-    ("Table 6", 82.3, "resnet101", True, True, True, True),
-    ("Table 7", 82.3, "resnet101", True, True, True, True),
-]
-
-DATA = {
-    "Table 1": ("voc2012", 21, "val"),
-    "Table 2": ("cityscapes", 19, "val"),
-    "Table 3": ("cityscapes", 19, "val"),
-    "Table 4": ("cityscapes", 19, "test"),
-    "Table 5": ("voc2012", 21, "val"),
-    "Table 6": ("voc2012", 21, "test"),
-    "Table 7": ("voc2012", 21, "test"),
-}
-
-PER_CLASS = {  # the last row of Table 7
-    "aero": 95.6,
-    "bike": 70.7,
-    "bird": 91.1,
-    "boat": 73.0,
-    "bottle": 76.1,
-    "bus": 94.1,
-    "car": 91.3,
-    "cat": 93.7,
-    "chair": 37.8,
-    "cow": 90.2,
-    "table": 72.1,
-    "dog": 91.0,
-    "horse": 93.0,
-    "mbike": 90.6,
-    "person": 88.7,
-    "plant": 72.3,
-    "sheep": 92.6,
-    "sofa": 59.7,
-    "train": 86.6,
-    "tv": 72.5,
-}
-
-SCHEDULES = {  # Section 4.1: rate, batch, weight decay, crop
-    "cityscapes": (0.01, 8, 5e-4, 1024),
-    "voc2012": (0.001, 16, 1e-5, 512),
-}
-
-
-def test_every_reported_row_has_its_recipe() -> None:
-    given = [
-        (
-            reported.table,
-            reported.value,
-            recipe.architecture.backbone.name,
-            recipe.architecture.dual_attention_fusion == "converted",
-            recipe.architecture.position_attention,
-            recipe.protocol.scales == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
-            recipe.protocol.flip,
-        )
-        for recipe in RECIPES.values()
-        for reported in recipe.reported
-    ]
-    assert sorted(given) == sorted(ROWS)
-
-
-def test_rows_are_tested_on_the_data_of_their_tables() -> None:
-    for recipe in RECIPES.values():
-        for reported in recipe.reported:
-            assert (recipe.data.name, recipe.data.num_classes, recipe.data.test) == DATA[reported.table]
-            assert (reported.paper, reported.split, reported.metric) == ("DF-DAM", recipe.data.test, "mIoU")
-
-
-def test_rows_are_trained_as_section_4_1_says() -> None:
-    for recipe in RECIPES.values():
-        if recipe.data.name in SCHEDULES:
-            optimisation = recipe.optimisation
-            given = (
-                optimisation.learning_rate,
-                optimisation.batch,
-                optimisation.weight_decay,
-                recipe.augmentation.crop,
-            )
-            assert given == SCHEDULES[recipe.data.name]
-            assert (optimisation.schedule, optimisation.power, optimisation.momentum) == ("poly", 0.9, 0.9)
-            assert (recipe.augmentation.scale, recipe.augmentation.listed) == ((0.75, 1.0, 1.25, 1.5, 1.75, 2.0), True)
-            assert recipe.augmentation.flip
-
-
-def test_the_test_server_of_voc_is_a_second_stage_on_trainval() -> None:
-    first, second, test = (RECIPES[f"dfdam-r101-voc2012{end}"] for end in ("", "-trainval", "-trainval-test"))
-    assert second.starts_from == first.name
-    assert test.same_weights_as == second.name
-    assert (second.data.train, second.data.test, test.data.test) == ("trainval", "val", "test")
-    assert second.architecture == first.architecture
-    assert second.optimisation.learning_rate == first.optimisation.learning_rate
-
-
-def test_table_7_has_every_object() -> None:
-    (row,) = [row for recipe in RECIPES.values() for row in recipe.reported if row.table == "Table 7"]
-    assert row.per_class == tuple(PER_CLASS.values())
-    background = 21 * row.value - sum(row.per_class)
-    assert 94 < background < 97  # what every network of that time reaches on it
-
-
-def test_ablations_differ_in_their_modules_alone() -> None:
-    whole = ["dfdam-r50-voc2012", "dfdam-r101-voc2012", "dfdam-r18-cityscapes"]
-    whole += ["dfdam-r18-camvid", "dfdam-r18-camvid-small"]
-    for name in whole:
-        for suffix, form, position in (("sum", "none", False), ("dafm", "converted", False)):
-            ablation = RECIPES[f"{name}-{suffix}"]
-            for field in ("data", "augmentation", "optimisation", "protocol", "backbone_weights"):
-                assert getattr(ablation, field) == getattr(RECIPES[name], field)
-            assert ablation.architecture == Architecture(RECIPES[name].architecture.backbone, form, position)
-
-
-def test_both_readings_of_the_channel_weights_are_recipes() -> None:
-    for name in ("dfdam-r18-cityscapes", "dfdam-r101-voc2012"):
-        assert RECIPES[name].architecture.dual_attention_fusion == "converted"
-        assert RECIPES[f"{name}-squeezed"].architecture.dual_attention_fusion == "squeezed"
-
-
 # The objective
 
 
@@ -519,118 +376,6 @@ def test_the_joint_loss_is_equations_11_and_12() -> None:
     for (name, term), given, factor in zip(terms.items(), output, (1.0, 0.4, 0.1), strict=True):
         expected = factor * functional.cross_entropy(given, labels, ignore_index=255)
         torch.testing.assert_close(term, expected, msg=name)
-
-
-# Figures
-
-
-def picture_of_a_scene() -> Image.Image:
-    pixels, _ = scenes.draw(2, 0, height=96, width=160)
-    return Image.fromarray(pixels)
-
-
-@pytest.fixture(scope="module")
-def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("figures")
-    DFDAM(10, Architecture(TINY, channels=16)).save_pretrained(folder)
-    return folder
-
-
-@torch.no_grad()
-def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
-    network = DFDAM.from_pretrained(weights_folder)
-    assert network.fusion is not None
-    assert network.position is not None
-    picture = picture_of_a_scene()
-    modules = modules_of(network, picture)
-    C1, _, C3, C4 = network.backbone(network.normalisation(to_tensor(picture))[None])
-    X_L = network.convert_low(C3)
-    X_H = network.convert_high(functional.interpolate(C4, (6, 10), mode="bilinear", align_corners=True))
-    torch.testing.assert_close(modules.low, X_L[0])
-    torch.testing.assert_close(modules.low_weights, network.fusion.to_alpha_low(X_H)[0, :, 0, 0])
-    torch.testing.assert_close(modules.high_weights, network.fusion.to_alpha_high(X_H)[0, :, 0, 0])
-    X_CI = functional.interpolate(network.fusion(X_L, X_H, X_H), (24, 40), mode="bilinear", align_corners=True)
-    beta = network.position.to_beta(torch.cat([network.convert_spatial(C1), X_CI], dim=1))
-    assert modules.beta is not None
-    torch.testing.assert_close(modules.beta, beta[0, 0])
-    assert not any(module._forward_hooks for module in network.modules())
-
-
-def test_channels_are_the_lowest_and_the_two_highest() -> None:
-    assert channels_to_show(torch.tensor([0.5, 0.1, 0.9, 0.6])) == (2, 4, 3)
-
-
-@torch.no_grad()
-def test_a_point_has_its_confidence_and_the_gates_of_its_image(weights_folder: Path) -> None:
-    network, picture = DFDAM.from_pretrained(weights_folder), picture_of_a_scene()
-    modules = modules_of(network, picture)
-    assert modules.beta is not None
-    confidence, gates, *channels = attention(network, picture)((159, 5)).panels
-    assert confidence.title == f"confidence map, {float(modules.beta[1, 39]):.2f} here"
-    torch.testing.assert_close(confidence.values, modules.beta)
-    assert list(gates.lines) == ["high-level", "low-level"]
-    torch.testing.assert_close(gates.lines["low-level"], modules.low_weights)
-    lowest = int(modules.low_weights.argmin())
-    assert channels[0].title == f"channel map #{lowest + 1}, weight {float(modules.low_weights[lowest]):.2f}"
-    torch.testing.assert_close(channels[0].values, modules.low[lowest])
-
-
-def test_figures_without_position_attention() -> None:
-    torch.manual_seed(0)
-    network = DFDAM(10, Architecture(TINY, position_attention=False, channels=16)).eval()
-    picture = picture_of_a_scene()
-    modules = modules_of(network, picture)
-    assert modules.beta is None
-    drawing = figures.figure8([picture], [modules], (3,), [network.predict(picture)])
-    titles = [axis.get_title().split(",")[0] for axis in drawing.axes]
-    assert titles == ["image", "prediction", "channel map #3"]
-
-
-def test_the_baseline_has_nothing_to_draw() -> None:
-    plain = DFDAM(10, Architecture(TINY, "none", False, channels=16)).eval()
-    with pytest.raises(ValueError, match=r"no channel weights; take those of a DF-DAM with the module DAFM"):
-        attention(plain, picture_of_a_scene())
-
-
-def test_the_command_writes_both_figures(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture_of_a_scene().save(tmp_path / "photo.png")
-    words = [str(tmp_path / "photo.png")] * 2 + ["--weights", str(weights_folder), "--channel", "2", "--channel", "16"]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--to", str(tmp_path / "drawn")])
-    figures.main()
-    for name in ("figure7.png", "figure8.png"):
-        with Image.open(tmp_path / "drawn" / name) as opened:
-            assert min(opened.size) > 200
-            assert len(opened.convert("RGB").getcolors(2**24)) > 50
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["photo.png", "--channel", "17"], "--channel must be 1 to 16, got 17"),
-        (["nowhere.png"], "there is no image file nowhere.png"),
-        (["--to", __file__], "--to must be a folder"),
-        (["--weights", f"runs/{DEMO}"], "run train.py first"),
-    ],
-)
-def test_what_cannot_be_drawn_is_said(
-    words: list[str],
-    said: str,
-    weights_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    picture_of_a_scene().save("photo.png")
-    if "--weights" not in words:
-        words = [*words, "--weights", str(weights_folder)]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
 # Stored answers

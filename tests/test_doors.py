@@ -106,7 +106,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        done = subprocess.run(words, env=chosen, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(words, env=chosen, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
     return Opened(place, networks, found, safetensors.torch.load_file(output), folders)

@@ -1,20 +1,19 @@
 """A protocol over a data set: every pixel once, on any number of processes."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import forked
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from core import files
 from core.images.classes import IGNORE, Classes
 from core.networks.inference import infer
 from core.recipe import Protocol
@@ -84,43 +83,28 @@ def test_counts_every_image_once(accelerator: Accelerator) -> None:
     assert score.classes == CLASSES
 
 
-SCRIPT = """
-import json, sys
-from accelerate import Accelerator, debug_launcher
-from tests_of_evaluation import CLASSES, PROTOCOL, Network, Samples
-from core.testing.evaluation import evaluate
-
-def work(folder):
+def work(folder: str) -> None:
+    """What each of several processes does: evaluate, and write what it found."""
     accelerator = Accelerator(cpu=True)
-    network = accelerator.prepare(Network())
-    samples = Samples(10)
+    network, samples = accelerator.prepare(Network()), Samples(10)
     score = evaluate(network, samples, PROTOCOL, CLASSES, accelerator)
     found = {
-        "counts": score.confusion.tolist(), "asked": samples.asked, "training": network.training,
-        "wrapped": type(network).__name__, "processes": accelerator.num_processes,
+        "counts": score.confusion.tolist(),
+        "asked": samples.asked,
+        "training": network.training,
+        "wrapped": type(network).__name__,
+        "processes": accelerator.num_processes,
     }
-    name = f"{accelerator.num_processes}-{accelerator.process_index}.json"
-    with open(f"{folder}/{name}", "w") as file:
-        json.dump(found, file)
-
-if __name__ == "__main__":
-    for processes in (2, 3):
-        debug_launcher(work, (sys.argv[1],), num_processes=processes)
-"""
+    files.write_json(Path(folder) / f"{accelerator.num_processes}-{accelerator.process_index}.json", found)
 
 
 def test_one_two_and_three_processes_count_alike(accelerator: Accelerator, tmp_path: Path) -> None:
     expected = evaluate(Network(), Samples(10), PROTOCOL, CLASSES, accelerator).confusion.tolist()
-    (tmp_path / "tests_of_evaluation.py").write_text(Path(__file__).read_text())
-    (tmp_path / "script.py").write_text(SCRIPT)
-    paths = [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONWARNINGS", None)
-    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
     for processes in (2, 3):
-        found = [json.loads((tmp_path / f"{processes}-{rank}.json").read_text()) for rank in range(processes)]
+        log = tmp_path / f"log{processes}"
+        group = forked.fork_group(processes, work, str(tmp_path), log=log)
+        assert [forked.wait(process) for process in group] == [0] * processes, log.read_text()
+        found = [files.read_json(tmp_path / f"{processes}-{rank}.json") for rank in range(processes)]
         assert sorted(index for each in found for index in each["asked"]) == list(range(10))
         for each in found:
             assert each["processes"] == processes

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -280,6 +281,16 @@ def test_strips_change_nothing(merge: Merge, monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(infer(network, image, protocol), whole)
 
 
+@pytest.fixture
+def only_new_objects() -> Iterator[None]:
+    """Let `gc` list what the test makes, and not the million objects that were there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("only_new_objects")
 def test_large_images_take_their_scores_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is allocated while two scales are merged: two maps, strips of them, and no third."""
     monkeypatch.setattr(inference, "STRIP", 2**16)

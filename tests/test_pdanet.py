@@ -1,11 +1,10 @@
-"""PDANet: its equations written out, its sizes, its rows, parity, its figures, and what it answered before.
+"""PDANet: its equations written out, its sizes, its objective, and what it answered before.
 
 `python tests/test_pdanet.py` stores the answers anew in `stored/pdanet.json`, after a change meant to move them.
 """
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,13 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import papers.danet.model as danet
-from core.datasets.sets import scenes
-from core.images.pixels import to_tensor
 from core.networks.backbones import Backbone
 from core.networks.known import NETWORKS
-from core.recipe import Protocol
-from papers.pdanet import figures
-from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
 from papers.pdanet.model import (
     LEVELS,
@@ -38,7 +32,7 @@ from papers.pdanet.model import (
     PyramidDualAttention,
     PyramidPooling,
 )
-from papers.pdanet.recipes import DEMO, RECIPES
+from papers.pdanet.recipes import RECIPES
 
 HERE = Path(__file__).parent
 STORED = HERE / "stored" / "pdanet.json"
@@ -426,71 +420,6 @@ def test_public_weights_exist_for_the_plain_stem_only() -> None:
         assert recipe.architecture.backbone.stem == stem
 
 
-# Recipes
-
-
-ROWS = [  # table, row, batch, imgMaxSize, pixel accuracy, mean IoU
-    ("Table 1", "FCN", 8, 1000, 75.61, 0.3305),
-    ("Table 1", "PSP", 8, 1000, 77.78, 0.3628),
-    ("Table 1", "PDANet(ours)", 8, 1000, 78.44, 0.3768),
-    ("Table 2", "FCN", 8, 600, 74.70, 0.3141),
-    ("Table 2", "PSP", 8, 600, 77.59, 0.3575),
-    ("Table 2", "DANet", 8, 600, 77.18, 0.3470),
-    ("Table 2", "PDANet(ours)", 8, 600, 77.86, 0.3666),
-]
-
-
-def test_every_reported_row_has_its_recipe() -> None:
-    given = [
-        (reported.table, reported.row, recipe.optimisation.batch, recipe.augmentation.limit, reported.metric, value)
-        for recipe in RECIPES.values()
-        for reported in recipe.reported
-        for value in [reported.value]
-    ]
-    expected = []
-    for table, row, batch, largest, accuracy, mean_iou in ROWS:
-        expected.append((table, row, batch, largest, "mIoU", pytest.approx(100 * mean_iou, abs=1e-9)))
-        expected.append((table, row, batch, largest, "pixel accuracy", accuracy))
-    assert given == expected  # in the paper's order too
-
-
-def test_rows_are_trained_and_tested_alike() -> None:
-    for recipe in RECIPES.values():
-        for reported in recipe.reported:
-            assert reported.paper == "PDANet"
-            assert (recipe.data.name, recipe.data.num_classes, recipe.data.test) == ("ade20k", 150, reported.split)
-            optimisation = recipe.optimisation
-            assert (optimisation.learning_rate, optimisation.power, optimisation.schedule) == (0.01, 0.9, "poly")
-            assert (optimisation.momentum, optimisation.weight_decay) == (0.9, 1e-4)
-            assert (optimisation.length, optimisation.unit, optimisation.head_multiplier) == (100_000, "steps", 1.0)
-            head = {"FCN": "fcn", "PSP": "psp", "DANet": "danet", "PDANet(ours)": "pdanet"}[reported.row]
-            assert recipe.architecture == Architecture(DEEP_STEM, head, loss_size="features")
-            largest = {"Table 1": 1000, "Table 2": 600}[reported.table]
-            assert recipe.protocol == Protocol(base=450, edge="short", limit=largest, multiple=8)
-            sides = [recipe.augmentation.base * factor for factor in recipe.augmentation.scale]
-            assert sides == pytest.approx([300, 375, 450, 525, 600])
-            assert recipe.augmentation.listed
-            assert recipe.augmentation.shared
-            assert (recipe.augmentation.crop, recipe.augmentation.multiple) == (None, 8)
-            assert recipe.augmentation.edge == "short"
-
-
-@pytest.mark.parametrize("name", ["pdanet-r18-camvid", "pdanet-r18-camvid-small"])
-def test_ours_differ_in_their_heads_alone(name: str) -> None:
-    whole = RECIPES[name]
-    for head in ("fcn", "psp", "danet"):
-        other = RECIPES[f"{name}-{head}"]
-        for field in ("data", "augmentation", "optimisation", "protocol", "backbone_weights"):
-            assert getattr(other, field) == getattr(whole, field)
-        assert other.architecture == Architecture(Backbone("resnet18"), head)
-    assert whole.architecture == Architecture(Backbone("resnet18"))
-
-
-def test_deep_supervision_is_off_in_every_row_of_the_paper() -> None:
-    used = {name for name, recipe in RECIPES.items() if recipe.architecture.deep_supervision}
-    assert used == {"pdanet-r18-ade20k-1000-deep-supervision"}
-
-
 # The objective
 
 
@@ -547,83 +476,6 @@ def test_rows_are_also_tested_at_the_sizes_of_the_second_test() -> None:
         sides = [450 * scale for scale in harder.protocol.scales]
         assert sides == pytest.approx([300, 400, 500, 600])
         assert replace(harder.protocol, scales=(1.0,)) == row.protocol
-
-
-# Figures
-
-
-def picture_of_a_scene() -> Image.Image:
-    pixels, _ = scenes.draw(2, 0, height=96, width=160)
-    return Image.fromarray(pixels)
-
-
-@pytest.fixture(scope="module")
-def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("figures")
-    PDANet(10, Architecture(TINY)).save_pretrained(folder)
-    return folder
-
-
-@torch.no_grad()
-def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
-    network = PDANet.from_pretrained(weights_folder)
-    picture = picture_of_a_scene()
-    points = [(9, 88), (159, 0)]
-    attended = [attention(network, picture)(point).panels for point in points]
-    C4 = network.backbone(network.normalisation(to_tensor(picture))[None])[-1]
-    assert C4.shape[-2:] == (12, 20)
-    for place, level in enumerate(LEVELS):
-        position = network.gather.pyramid.transforms[place][0].position
-        A = position.reduce(functional.adaptive_avg_pool2d(C4, level))
-        B, C = (part(A)[0].flatten(1) for part in (position.attend.to_b, position.attend.to_c))
-        S = (C.T @ B).softmax(dim=1)
-        for panels, (row, column) in zip(attended, [(level * 88 // 96, 0), (0, level - 1)], strict=True):
-            torch.testing.assert_close(panels[place].values, S[row * level + column].reshape(level, level))
-            assert panels[place].frame == (row, column)
-
-
-def test_the_command_writes_a_picture(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture_of_a_scene().save(tmp_path / "photo.png")
-    words = [str(tmp_path / "photo.png"), "--weights", str(weights_folder), "--point", "5,6", "--point", "150,90"]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--to", str(tmp_path / "figure.png")])
-    figures.main()
-    with Image.open(tmp_path / "figure.png") as opened:
-        assert opened.width > opened.height > 200
-        assert len(opened.convert("RGB").getcolors(2**24)) > 100
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--point", "500,2"], "x below 128"),
-        (["--point", "here"], "got 'here'"),
-        (["nowhere.png"], "there is no image file nowhere.png"),
-        (["--weights", f"runs/{DEMO}"], "run train.py first"),
-    ],
-)
-def test_what_cannot_be_drawn_is_said(
-    words: list[str],
-    said: str,
-    weights_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if "--weights" not in words:
-        words = [*words, "--weights", str(weights_folder)]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_baseline_has_nothing_to_draw() -> None:
-    with pytest.raises(ValueError, match="no pyramid dual attention"):
-        attention(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene())
 
 
 # Stored answers

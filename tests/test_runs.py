@@ -9,15 +9,16 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import safetensors.torch
 import tiny
+import tiny_train
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from tiny import NAME, begin, differing, left, recipe
 from torch import Tensor
 
@@ -38,28 +39,14 @@ from core.training.setup import test_size as size_note
 Lines = list[dict[str, Any]]
 
 
-@pytest.fixture(autouse=True)
-def one_thread_on_the_cpu(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
-def start(job: dict[str, Any], log: Path, processes: int = 1) -> subprocess.Popen[bytes]:
-    """Begin a run in processes of its own."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    script = str(Path(tiny.__file__).with_name("tiny_train.py"))
-    words = [sys.executable, *(launcher if processes > 1 else []), script, json.dumps([job], default=str)]
-    with log.open("w") as output:
-        return subprocess.Popen(words, env=tiny.environment(), stdout=output, stderr=subprocess.STDOUT)
-
-
-def wait_for_steps(folder: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_steps(folder: Path, steps: int, going_on: Callable[[], bool]) -> None:
     """Until so many lines are written."""
     path = folder / "metrics.jsonl"
     while not (path.is_file() and path.read_text().count("\n") >= steps):
-        assert process.poll() is None
+        assert going_on()
         time.sleep(0.02)
 
 
@@ -68,12 +55,12 @@ SLOW = {"optimisation": {"length": 40}, "run": {"save_every": 100}, "pause": 0.1
 
 def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
     """The lock belongs to the process: SIGKILL ends it, and what the file still says locks nobody out."""
-    process = start({"to": tmp_path, **SLOW}, tmp_path / "log")
-    wait_for_steps(tmp_path / NAME, 2, process)
+    process = forked.start([{"to": tmp_path, **SLOW}], tmp_path / "log")
+    wait_for_steps(tmp_path / NAME, 2, process.is_alive)
     with pytest.raises(ValueError, match=rf"belongs to a run that is going on \(process {process.pid} on .*--name"):
         begin(tmp_path, recipe(length=40), seed=1, save_every=100)
     process.kill()
-    process.wait()
+    process.join()
     assert (tmp_path / NAME / ".lock").is_file()
     begin(tmp_path, recipe(length=40), save_every=100).lock.release()
     assert not (tmp_path / NAME / ".lock").exists()
@@ -230,25 +217,58 @@ def umask() -> int:
 
 # ---- signals
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: int, processes: int) -> None:
-    job = {"to": tmp_path / "stopped", "pause": 0.1, "run": {"save_every": 100, "workers": 1}}
-    process = start(job, tmp_path / "log", processes)
-    folder = tmp_path / "stopped" / NAME
-    wait_for_steps(folder, 2, process)
-    process.send_signal(number)
-    code, said = process.wait(60), (tmp_path / "log").read_text()
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """What a run leaves that nobody has stopped, by its processes."""
+    folders = {processes: tmp_path_factory.mktemp("whole") for processes in (1, 2)}
+    for processes, to in folders.items():
+        job = {"to": to, "run": {"save_every": 100, "workers": 1}}
+        assert forked.run(processes, [job], to / "log") == 0, (to / "log").read_text()
+    return folders
+
+
+def goes_on(job: dict[str, Any], processes: int, log: Path, whole: dict[int, Path]) -> None:
+    """A run that was stopped says so, has a state, and the same command makes of it what nobody has stopped."""
+    folder = job["to"] / NAME
     step = checkpoint.load_state(folder / "state.pt")["step"]
     assert 2 <= step < 8
-    assert f"stopped at step {step}; the same command goes on" in said
-    if processes == 1:
-        assert code == 128 + number
-    again = {**job, "pause": 0}
-    assert tiny.in_processes(processes, [again, {**again, "to": tmp_path / "whole"}], tmp_path / "again") == 0
-    assert differing(left(tmp_path / "whole" / NAME), left(folder)) == []
+    assert f"stopped at step {step}; the same command goes on" in log.read_text()
+    assert forked.run(processes, [{**job, "pause": 0}], log) == 0, log.read_text()
+    assert f"going on at step {step}" in log.read_text()
+    assert differing(left(whole[processes] / NAME), left(folder)) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_and_the_same_command_goes_on(
+    tmp_path: Path, number: int, processes: int, whole: dict[int, Path]
+) -> None:
+    """Of several processes it reaches one alone, and all stop at the same step."""
+    job = {"to": tmp_path / "stopped", "pause": 0.1, "run": {"save_every": 100, "workers": 1}}
+    log = tmp_path / "log"
+    group = forked.start_group(processes, [job], log)
+    wait_for_steps(job["to"] / NAME, 2, group[0].is_alive)
+    os.kill(group[-1].pid or 0, number)
+    assert [forked.wait(process) for process in group] == [128 + number] * processes
+    goes_on(job, processes, log, whole)
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_saves_and_the_same_command_goes_on(tmp_path: Path, whole: dict[int, Path]) -> None:
+    """`torchrun` passes it on to both processes."""
+    job = {"to": tmp_path / "stopped", "pause": 0.1, "run": {"save_every": 100, "workers": 1}}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [sys.executable, *launcher, tiny_train.__file__, json.dumps([job], default=str)]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(words, env=tiny.environment(), stdout=output, stderr=output)
+    wait_for_steps(job["to"] / NAME, 2, lambda: process.poll() is None)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() != 0
+    goes_on(job, 2, log, whole)
 
 
 # ---- what is kept

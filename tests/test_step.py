@@ -4,14 +4,12 @@ v <- m v + (g + d p)        momentum m, decay d, of every parameter
 p <- p - r v                r: the rate of the step, ten times as large outside the backbone
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from tiny import begin, recipe
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -23,11 +21,7 @@ STEPS = 8
 MOMENTUM, DECAY, RATE, MULTIPLIER = 0.8, 0.05, 0.02, 10.0  # large enough to see, none of them a default
 
 
-@pytest.fixture(autouse=True)
-def fresh(one_thread: None) -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def watched(training: Training[Any]) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

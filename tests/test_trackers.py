@@ -1,14 +1,12 @@
 """What trackers are given, read by TensorBoard's own reader."""
 
 import time
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from tiny import NAME, begin, recipe
 from torch import Tensor
@@ -22,11 +20,7 @@ OPTIONS: dict[str, Any] = {"trackers": ("tensorboard",), "validate_every": 1, "k
 STEPS = list(range(1, 9))
 
 
-@pytest.fixture(autouse=True)
-def one_thread_on_the_cpu(one_thread: None) -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 """A tiny network and training runs of seconds, for the tests of the training loop."""
 
+import contextlib
 import functools
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from torch.nn import functional
 from core import datasets, files
 from core.datasets import Pairs
 from core.datasets.sets import scenes
-from core.networks.backbones import Backbone
+from core.images import curves, matrix
 from core.networks.features import Features
 from core.networks.losses import cross_entropy
 from core.networks.network import Network
@@ -123,6 +122,21 @@ def recipe(noisy: bool = True, **optimisation: Any) -> Recipe[Architecture]:
     )
 
 
+CURVES, MATRIX = curves.curves, matrix.confusion_matrix
+
+
+@contextlib.contextmanager
+def drawing(draw_curves: Any = CURVES, draw_matrix: Any = MATRIX) -> Iterator[None]:
+    """Let runs draw their pictures, or leave others in their place."""
+    with patch.object(curves, "curves", draw_curves), patch.object(matrix, "confusion_matrix", draw_matrix):
+        yield
+
+
+def undrawn() -> contextlib.AbstractContextManager[None]:
+    """Let runs leave empty files for their pictures, which take ten times as long as all the rest of a tiny run."""
+    return drawing(lambda _, path: path.touch(), lambda _, __, path: path.touch())
+
+
 @functools.cache
 def pairs(split: str) -> Pairs:
     """A few scenes of 40 x 48 pixels."""
@@ -172,6 +186,11 @@ def left(folder: Path) -> dict[str, Any]:
     }
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def differing(one: Any, other: Any, where: str = "") -> list[str]:
     """The names of the leaves in which two nests of tensors and values differ in any bit."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -190,17 +209,3 @@ def environment() -> dict[str, str]:
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "ACCELERATE_USE_CPU": "true"}
     return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-def in_processes(processes: int, jobs: Sequence[dict[str, Any]], log: Path) -> int:
-    """Run the jobs one after another on some processes, as `tiny_train.py` reads them; return the exit status."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else [])]
-    script = str(Path(__file__).with_name("tiny_train.py"))
-    with log.open("w") as output:  # a file, for a worker may outlive the process that was killed and hold a pipe open
-        words = [*command, script, json.dumps(jobs, default=str)]
-        process = subprocess.Popen(words, env=environment(), stdout=output, stderr=subprocess.STDOUT)
-        try:
-            return process.wait(timeout=120)
-        finally:
-            process.terminate()  # nothing, if it has ended; otherwise torchrun ends its processes too

@@ -1,4 +1,4 @@
-"""Train as the jobs say that stand as JSON in the first argument; run by the tests, also by `torchrun`.
+"""Train as the jobs say that stand as JSON in the first argument; run by `forked.py`, by `torchrun` and `windows.py`.
 
 A job has `to`, and may have `noisy`, `optimisation`, `run`, `backend` for `torch.compile`, and one of `kill_at`, a call
 of the loss, `stop_at`, one that raises, so that the next job follows, `fail_at`, one that raises and ends all jobs, and
@@ -65,11 +65,11 @@ def slowly(pause: float, output: tiny.Output, labels: torch.Tensor) -> dict[str,
     return tiny.loss(output, labels)
 
 
-def main() -> None:
+def main(jobs: str) -> None:
     torch.set_num_threads(1)
     leave = torch.distributed.destroy_process_group
     torch.distributed.destroy_process_group = lambda *_: None  # processes that met once stay together for all jobs
-    for job in json.loads(sys.argv[1]):
+    for job in json.loads(jobs):
         objective = tiny.After(job["kill_at"], die) if "kill_at" in job else tiny.loss
         if "lost" in job:
             machine.LOST = datetime.timedelta(seconds=job["lost"])
@@ -87,11 +87,11 @@ def main() -> None:
             torch.compile = functools.partial(torch.compile, backend=job["backend"])
         what = tiny.recipe(job.get("noisy", True), **job.get("optimisation", {}))
         run = {name: Path(value) if name == "cache" else value for name, value in job.get("run", {}).items()}
-        with contextlib.suppress(tiny.Killed):
+        with contextlib.suppress(tiny.Killed), tiny.undrawn():
             train(tiny.begin(Path(job["to"]), what, objective, **run))
     if torch.distributed.is_initialized():
         leave()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -87,4 +87,4 @@ ours_again()
 if __name__ == "__main__":
     import tiny_train
 
-    tiny_train.main()
+    tiny_train.main(sys.argv[1])
