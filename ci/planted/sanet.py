@@ -39,7 +39,7 @@ MISTAKES = (
     model("sanet", "beta of 0.4", "    beta: float = 0.8\n", "    beta: float = 0.4\n", CONDITIONS),
     model("sanet", "windows at the border left out", "kind(downsampling, downsampling, ceil_mode=True)", "kind(downsampling, downsampling)"),
     model("sanet", "a sigmoid on the attention", "return enlarge(X_attn_hat, X_in.shape[-2:], self.align_corners)", "return enlarge(X_attn_hat, X_in.shape[-2:], self.align_corners).sigmoid()"),
-    model("sanet", "the attention enlarged by the nearest", "X_attn_hat = self.attention(self.pool(X_in))", "X_attn_hat = self.main(self.pool(X_in))"),
+    model("sanet", "the attention channel by the weights of the main channel", "X_attn_hat = self.attention(self.pool(X_in))", "X_attn_hat = self.main(self.pool(X_in))"),
     model("sanet", "the third head in the prediction", "prediction = self._enlarge(Y_den + Y_SA[-1], size)", "prediction = self._enlarge(Y_den + Y_SA[-2], size)"),
     model("sanet", "presence by the highest value", 'reduce(Y_den, "b k h w -> b k", "mean")', 'reduce(Y_den, "b k h w -> b k", "max")'),
     model("sanet", "without attention its mean over the classes too", "Averaged(head.get_submodule(\"attention\"), (2, 3))", "Averaged(head.get_submodule(\"attention\"), (1, 2, 3))", PARTS),
