@@ -33,6 +33,16 @@ def written_aside(path: Path, needed: int = 0) -> Iterator[Path]:
         os.replace(aside, path)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in.
+
+    Raises:
+        ValueError: if a file lies in its place, or nothing may be written there.
+    """
+    with said_if_unwritable(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def synchronise(path: Path) -> None:
     """Wait until a file is on the disk."""
     with path.open("rb+") as file:
@@ -44,27 +54,31 @@ def said_if_unwritable(path: Path, needed: int = 0) -> Iterator[None]:
     """Say which file could not be written, and why, where the system does not.
 
     Raises:
-        ValueError: if the disk is full, or the folder is read-only or closed to this user.
+        ValueError: if the disk is full, or the folder is read-only, closed to this user, or a file.
     """
     try:
         yield
     except Exception as error:  # writers wrap the system's error in their own
-        found = _system_error(error, path.parent)
+        blocking = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+        if blocking is not None and isinstance(error, FileExistsError | NotADirectoryError):
+            raise ValueError(f"{path} can't be written: {blocking} is a file, not a folder; choose another") from error
+        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+        found = _system_error(error, folder)
         if found is None:
             raise
         if found in FULL:
             part = path.with_name(f".{path.name}.part")
             written = part.stat().st_size if part.is_file() else 0
             part.unlink(missing_ok=True)
-            free = shutil.disk_usage(path.parent).free
+            free = shutil.disk_usage(folder).free
             full = f"the disk is full, {free / 2**20:.1f} MiB free" if found == errno.ENOSPC else os.strerror(found)
             takes = f"{needed / 2**20:.1f} MiB" if needed else f"more than {written / 2**20:.1f} MiB"
             raise ValueError(
                 f"{path} can't be written: {full}, and it needs {takes}; free some, or choose another folder"
             ) from error
         raise ValueError(
-            f"{path} can't be written: {path.parent} is read-only or not yours; change its permissions, or choose "
-            "another folder"
+            f"{path} can't be written: {folder} is read-only or not yours; change its permissions, or choose another "
+            "folder"
         ) from error
 
 
@@ -75,7 +89,7 @@ def _system_error(error: BaseException | None, folder: Path) -> int | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS):
             return error.errno
-        if isinstance(error, PermissionError) and error.filename and Path(error.filename).parent == folder:
+        if isinstance(error, PermissionError) and error.filename and Path(error.filename).absolute().parent == folder:
             return error.errno
         for number in (*FULL, errno.EROFS):
             if os.strerror(number) in str(error):

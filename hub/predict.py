@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from core import machine
 from core.errors import door
+from core.files import make_folder, said_if_unwritable
 from core.images.bands import header_of
 from core.images.reading import ENDINGS
 from core.memory import device_of, free_memory
@@ -105,10 +106,11 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
     """Segment the files one after another, and write what becomes of each; return why some could not be."""
     own = network.about.protocol if network.about else Protocol()
     protocol = {"own": None, "own-unbounded": own, "whole": Protocol()}[options.protocol]
-    options.to.mkdir(parents=True, exist_ok=True)
-    (options.to / "classes.txt").write_text(
-        "".join(f"{' '.join(name.split())}\n" for name in network.classes.names), encoding="utf-8"
-    )
+    make_folder(options.to)
+    with said_if_unwritable(options.to / "classes.txt"):
+        (options.to / "classes.txt").write_text(
+            "".join(f"{' '.join(name.split())}\n" for name in network.classes.names), encoding="utf-8"
+        )
     problems = []
     for file, name in tqdm(found.items(), unit="image"):
         try:
@@ -122,8 +124,9 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
             ("labels", _palette_image(prediction)),
         ):
             path = options.to / folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
+            make_folder(path.parent)
+            with said_if_unwritable(path):
+                picture.save(path)
     return problems
 
 

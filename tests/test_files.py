@@ -83,6 +83,13 @@ def test_a_read_only_folder_is_said(number: int, tmp_path: Path) -> None:
         fail(tmp_path / "a.json", OSError(number, os.strerror(number), str(tmp_path / ".a.json.part")))
 
 
+def test_a_file_where_a_folder_must_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(ValueError, match=rf"{folder} can't be written: {tmp_path / 'a'} is a file, not a folder"):
+            files.make_folder(folder)
+
+
 def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
     for error in (PermissionError(errno.EACCES, "Permission denied", "/elsewhere/image.png"), KeyError("a")):
         with pytest.raises(type(error)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from core.datasets import find, read, refuse_too_few_classes, refuse_wrong_labels
@@ -114,6 +115,12 @@ def test_images_of_16_bits_keep_their_levels(values: np.ndarray, ending: str, tm
     assert np.array_equal(np.asarray(upright_rgb(Image.open(path))), read_image(path))
 
 
+def test_white_is_zero_where_a_file_says_so(tmp_path: Path) -> None:
+    values = np.array([[0, 257 * 40], [257 * 200, 65535]], np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    assert read_image(tmp_path / "a.tif")[..., 0].tolist() == [[255, 215], [55, 0]]
+
+
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_images_without_a_known_white_are_refused(kind: type, tmp_path: Path) -> None:
     Image.fromarray(SHOWN.astype(kind)).save(tmp_path / "a.tif")
@@ -183,6 +190,12 @@ def test_lossy_labels_are_refused(ending: str, tmp_path: Path) -> None:
     Image.fromarray(SHOWN).save(path)
     with pytest.raises(ValueError, match=rf"a\.{ending} is a JPEG.*compression changes class indices.*PNG"):
         read_labels(path)
+
+
+def test_labels_compressed_as_jpeg_in_a_tiff_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(SHOWN).save(tmp_path / "a.tif", compression="jpeg")
+    with pytest.raises(ValueError, match=r"a\.tif is a TIFF with JPEG inside, whose compression changes class indices"):
+        read_labels(tmp_path / "a.tif")
 
 
 def test_labels_of_other_kinds(tmp_path: Path) -> None:
@@ -283,9 +296,10 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         ("\ufeff0 land 1 2 3\n1 water 4 5 6\n".encode(), ("land", "water")),
         ("\ufeff255 void\n0 land\n1 water\n".encode(), ("land", "water")),
         ("land\nwater\n".encode("utf-16"), ("land", "water")),
+        (b"# the classes\n0\tland\n1\twater\n", ("land", "water")),
     ],
 )
-def test_class_lists_with_a_byte_order_mark(content: bytes, names: tuple[str, ...], tmp_path: Path) -> None:
+def test_class_lists_in_several_forms(content: bytes, names: tuple[str, ...], tmp_path: Path) -> None:
     root = write(tmp_path)
     (root / "classes.txt").write_bytes(content)
     assert read("folder", root, "val").classes.names == names
@@ -297,6 +311,9 @@ def test_class_lists_with_a_byte_order_mark(content: bytes, names: tuple[str, ..
         ("land\nstraße\n".encode("latin-1"), "line 2 of .*classes.txt is not UTF-8"),
         (b"0 land 1 2 3\n1 water 4 5 256\n", r"classes.txt: red, green and blue of a colour are 0 to 255, got \(4, 5"),
         (b"land\nland\n", "classes.txt: class names must differ"),
+        (b"1: water\n0: land\n", "line 1 of .*classes.txt is '1: water'; expected 'name' or 'index name"),
+        (b'{"0": "land"}', 'line 1 of .*classes.txt is \'{"0": "land"}\'; expected'),
+        (b"land\x00\nwater\n", "line 1 of .*expected 'name'"),
     ],
 )
 def test_class_lists_that_are_refused(content: bytes, words: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs that can be trusted: one process in a folder, states that tell damage, signals, the best weights."""
 
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from core.networks.losses import cross_entropy
 from core.recipe import Optimisation
 from core.run import Run
 from core.testing.metrics import Score
-from core.training import checkpoint, validation
+from core.training import checkpoint, lock, validation
 from core.training.class_weights import median_frequency
 from core.training.folder import place
 from core.training.learner import parameter_groups
@@ -64,6 +65,23 @@ def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) 
     assert (tmp_path / NAME / ".lock").is_file()
     begin(tmp_path, recipe(length=40), save_every=100).lock.release()
     assert not (tmp_path / NAME / ".lock").exists()
+
+
+def test_a_folder_that_cannot_be_made_or_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "a"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(ValueError, match=f"{tmp_path} is read-only or not yours; change its permissions"):
+            Lock(tmp_path / "a" / "b").take()
+
+    def without(file: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "hold", without)
+    with pytest.raises(ValueError, match=r"can't be locked \(No locks available\).*choose another --to"):
+        Lock(tmp_path).take()
 
 
 def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:

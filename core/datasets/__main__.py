@@ -20,6 +20,7 @@ from core.datasets import check as inspection
 from core.datasets import prepare as conversion
 from core.datasets import servers
 from core.errors import door
+from core.files import make_folder, said_if_unwritable
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]
@@ -72,8 +73,9 @@ def check(
     if picture is None:
         file.unlink(missing_ok=True)  # it would be of an earlier call
     else:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
+        with door(), said_if_unwritable(file):
+            make_folder(file.parent)
+            picture.save(file)
         say(f"contact sheet: {file}")
     say(report.text())
     return 0 if report.ready else 1

@@ -24,7 +24,7 @@ from PIL import Image
 from core.datasets.processes import in_processes
 from core.datasets.progress import progress
 from core.datasets.samples import Pair, from_files
-from core.files import write_json, written_aside
+from core.files import make_folder, write_json, written_aside
 from core.images.reading import header
 
 MANIFEST = "prepared.json"
@@ -148,7 +148,7 @@ def prepare(plan: Plan, to: Path | None = None, processes: int | None = None, qu
     if before is not None and before["name"] != plan.name:
         raise ValueError(f"{place} holds labels prepared from {before['name']!r}; pass another folder with --to")
     made = place / "labels"
-    made.mkdir(parents=True, exist_ok=True)
+    make_folder(made)
     tasks = _tasks(plan)
     sources = _states(place, tasks)
     known = before["sources"] if before is not None and before["version"] == VERSION else {}

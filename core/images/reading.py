@@ -33,11 +33,14 @@ ENDINGS = (
 LIMIT = "MAX_IMAGE_PIXELS"
 """The environment variable that raises the number of pixels an image may have."""
 
-if LIMIT in os.environ:
+if os.environ.get(LIMIT, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT])
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
+
+PHOTOMETRIC = 262
+"""The tag of a TIFF that says what its numbers mean; 0: white is 0."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -178,7 +181,9 @@ def _as_stored(source: Source) -> tuple[np.ndarray, str]:
     """The values of a file of labels, upright, and its mode; refuses what may have changed them."""
     with _opened(source) as picture:
         kind, mode = picture.format, picture.mode
-        if kind in ("JPEG", "MPO", "JPEG2000"):
+        if kind == "TIFF" and picture.info.get("compression") in ("jpeg", "tiff_jpeg"):
+            kind = "TIFF with JPEG inside"
+        if kind in ("JPEG", "MPO", "JPEG2000", "TIFF with JPEG inside"):
             raise ValueError(
                 f"{source} is a {kind}, whose compression changes class indices; labels need a lossless format: "
                 "export them from their source again, as PNG"
@@ -236,7 +241,7 @@ def _unreadable(source: Source, error: Exception) -> str:
     if begin.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS; fetch the file with `git lfs pull`"
     if isinstance(error, UnidentifiedImageError):
-        formats = "PNG and JPEG, 8-bit or 16-bit grey and 8-bit colour TIFF, WebP, BMP, PPM, GIF"
+        formats = "PNG and JPEG, TIFF of 8 or 16 bits, WebP, BMP, PPM, GIF"
         return f"its format is none of those that are read (among them {formats}); convert, replace or remove it"
     return f"{error}; replace or remove it"
 
@@ -282,6 +287,8 @@ def _rgb(source: Source, picture: Image.Image) -> Image.Image:
     mode = upright.mode
     if mode in SIXTEEN_BITS or (mode == "I" and kind in ("PNG", "PPM")):  # Pillow's form of their 16 bits
         values = np.asarray(upright).astype(np.uint32)
+        if kind == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
+            values = 65535 - values  # 0 is white there, which Pillow heeds for 8 bits only
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if mode in ("I", "F"):
         low, high = upright.getextrema()

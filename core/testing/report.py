@@ -77,6 +77,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
             `submit` is not given, or no server takes such predictions.
     """
     recipe = options.recipe
+    if options.to is not None:
+        files.make_folder(options.to.parent)  # now, and not after the test
     network = load(kind, options)
     data = options.data or _folder_of_data(options)
     pairs = datasets.read(recipe.data.name, data, recipe.data.test)

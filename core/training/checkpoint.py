@@ -95,7 +95,7 @@ class Metrics:
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """The lines that were written whole: a kill may have cut the last one."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:

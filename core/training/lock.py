@@ -1,5 +1,6 @@
 """The lock that keeps a second process out of a run folder."""
 
+import errno
 import os
 import platform
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import provenance
+from core.files import make_folder, said_if_unwritable
 
 LOCK = ".lock"
 
@@ -58,16 +60,23 @@ class Lock:
         """Make the folder if need be, and lock it.
 
         Raises:
-            ValueError: naming the process that has it.
+            ValueError: naming the process that has it, or if it can't be made or locked.
         """
         created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / LOCK
         while True:
-            file = FileIO(path, "a+")
+            make_folder(self.folder)
+            with said_if_unwritable(path):
+                file = FileIO(os.fspath(path), "a+")
             try:
                 hold(file)
             except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                    file.close()
+                    raise ValueError(
+                        f"{self.folder} lies where files can't be locked ({error.strerror}), so nothing would keep a "
+                        "second run out; choose another --to"
+                    ) from error
                 file.seek(0)
                 holder = file.readall().decode("utf-8", "replace").strip() or "unknown"
                 file.close()

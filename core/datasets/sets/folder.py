@@ -1,7 +1,7 @@
 """Your own images: any folder of images beside a folder of labels.
 
-DIR/classes.txt                 one class per line, in the order of the labels: `name`, `index name`,
-                                or `index name red green blue`; a line for 255 is allowed and skipped; UTF-8
+DIR/classes.txt                 one class per line, in the order of the labels: `name`, `index name`, or
+                                `index name red green blue`; lines for 255 or that begin with # are skipped; UTF-8
 DIR/train/images/NAME.jpg       any image whose name ends as `core.images.reading.ENDINGS` says
 DIR/train/labels/NAME.png       one class index per pixel, 255 = ignored; 8-bit or 16-bit grey, or palette
 DIR/val/images, DIR/val/labels  and so on for test or any other split
@@ -25,7 +25,7 @@ from core.datasets.sets.matlab import small
 from core.images.classes import IGNORE, Classes
 from core.images.reading import ENDINGS, read_labels
 
-_LINE = re.compile(r"(?:(?P<index>\d+)\s+)?(?P<name>\S.*?)(?:\s+(?P<colour>\d+\s+\d+\s+\d+))?")
+_LINE = re.compile(r"(?:(?P<index>\d+)\s+)?(?P<name>(?!\d+\s*[:;,=]|[{\[])\S.*?)(?:\s+(?P<colour>\d+\s+\d+\s+\d+))?")
 
 
 def read(folder: Path, split: str) -> Pairs:
@@ -150,10 +150,10 @@ def read_classes(file: Path) -> Classes:
     names: list[str] = []
     palette: list[tuple[int, int, int]] = []
     for number, text in enumerate(_text(file).splitlines(), start=1):
-        if not text.strip():
+        if not text.strip() or text.startswith("#"):
             continue
         match = _LINE.fullmatch(text.strip())
-        if match is None:
+        if match is None or not match["name"].isprintable():
             raise ValueError(f"line {number} of {file} is {text!r}; expected 'name' or 'index name red green blue'")
         index, colour = match["index"], match["colour"]
         if index is not None and int(index) == IGNORE:
