@@ -20,6 +20,7 @@ from core import datasets, files
 from core.datasets import Pairs
 from core.datasets.sets import scenes
 from core.images import curves, matrix
+from core.networks.backbones import Backbone
 from core.networks.features import Features
 from core.networks.losses import cross_entropy
 from core.networks.network import Network
