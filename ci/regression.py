@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from ci.check import Judgement, Report, check
 from ci.check import Options as CheckOptions
+from ci.check import check
+from ci.judgement import Judgement, Report
 from ci.rows import table, table_row
 from papers import paper_of
 

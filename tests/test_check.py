@@ -10,17 +10,9 @@ import torch
 
 import papers
 from ci import check
-from ci.check import (
-    Options,
-    Report,
-    class_differences,
-    main,
-    printed,
-    printed_classes,
-    reproduction,
-    untrained,
-)
+from ci.check import Options, main, untrained
 from ci.golden import GOLDEN
+from ci.judgement import Report, class_differences, printed, printed_classes, reproduction
 from ci.measured import to_toml
 from core import datasets
 from core.files import read_json, sha256, write_json

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from ci import oldest, regression
-from ci.check import Judgement, Options, Report
+from ci.check import Options
+from ci.judgement import Judgement, Report
 from ci.regression import FIELDS, GATES, main, published, rows
 from papers import paper_of
 
