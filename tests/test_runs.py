@@ -233,6 +233,11 @@ def umask() -> int:
     return usual
 
 
+def test_a_run_knows_its_data_from_anywhere(tmp_path: Path) -> None:
+    train(begin(tmp_path, recipe(length=1), data=Path("pictures")))
+    assert files.read_json(tmp_path / NAME / "run.json")["data"] == str(Path.cwd() / "pictures")
+
+
 # ---- signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

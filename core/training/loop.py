@@ -5,6 +5,7 @@ So is the learning rate. A state is therefore weights, momentum and a step, and 
 bit for bit the run that was not, in the same circumstances (`core.training.state.circumstances`).
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -118,7 +119,8 @@ def _open_folder(training: Training[Any]) -> None:
     if training.state is not None and training.state["damaged"]:
         (training.folder / folder.STATE).unlink()  # else it would take the place of the good one before it
     validation.clean(training.folder)
-    files.write_json(training.folder / folder.COMMAND, to_json(training.run))
+    data = training.run.data and training.run.data.absolute()  # for evaluate.py, which may be called elsewhere
+    files.write_json(training.folder / folder.COMMAND, to_json(replace(training.run, data=data)))
 
 
 def _announce(training: Training[Any], progress: Progress, every: int) -> None:
