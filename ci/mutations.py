@@ -61,7 +61,7 @@ def preload() -> None:
 
 
 def copy_tree(to: Path) -> Path:
-    """Copy what git knows or does not ignore, compiled so that a changed file is compiled anew whatever its date."""
+    """Copy what git knows or does not ignore, compiled so that a changed file is compiled again whatever its date."""
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in filter(None, names):
@@ -104,7 +104,7 @@ def _pytest(tree: Path, tests: Sequence[str]) -> None:
 
 
 def _ours(path: Path) -> bool:
-    """Return True for what lies in this tree and is not of a virtual environment inside it."""
+    """Return True if a path lies in this tree and not in a virtual environment inside it."""
     return path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)
 
 

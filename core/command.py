@@ -74,7 +74,7 @@ def parse(
     Args:
         options: the dataclass of what may be given, of a kind of architecture, with a field `recipe`.
         recipes: the paper's recipes by name.
-        demo: the name of the recipe that is meant without a name.
+        demo: the recipe that is taken without a name.
         arguments: the words after the program.
         costs: what training takes, by recipe; --help lists it.
         defaults: further fields of `options` that have no default of their own.

@@ -44,7 +44,7 @@ def load(kind: type[Kind], weights: str, demo: str) -> Kind:
     Args:
         kind: the paper's network.
         weights: a run folder or org/name.
-        demo: the run folder that is meant without one.
+        demo: the run folder that is taken without one.
 
     Raises:
         ValueError: if there are no such weights.

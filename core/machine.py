@@ -48,7 +48,7 @@ def start(run: Run, batch: int, folder: Path) -> Accelerator:
     if run.deterministic:
         be_deterministic()
     available = {str(tracker) for tracker in get_available_trackers()}
-    absent = [name for name in run.trackers if name not in available]  # accelerate would leave them out in silence
+    absent = [name for name in run.trackers if name not in available]  # accelerate would leave them out without a word
     if absent:
         raise ValueError(f"the tracker {absent[0]} is not installed: pip install {absent[0]}, or leave it out")
     accelerator = Accelerator(

@@ -124,7 +124,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Stochastic gradient descent with momentum, as all five papers use it, and what data of one's own may need."""
+    """Stochastic gradient descent with momentum, as all five papers use it, and what your own data may need."""
 
     learning_rate: float
     """Of the backbone, in the first step after the warm-up."""

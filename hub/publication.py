@@ -67,7 +67,7 @@ class Publication:
 
     @property
     def on_hub(self) -> bool:
-        """Whether the Hub has the data set under that name."""
+        """Return True if the Hub has the data set under that name."""
         return "/" in self.data
 
     @property
@@ -90,7 +90,7 @@ class Publication:
 
     @property
     def drawn(self) -> bool:
-        """Whether this package draws the data set itself, so that anyone may pass on its pictures."""
+        """Return True if this package draws the data set itself, so that anyone may pass on its pictures."""
         name = self.about.recipe["data"]["name"]
         return ":" not in name and not datasets.find(name).in_folder
 
@@ -106,7 +106,7 @@ class Publication:
 
     @property
     def comparable(self) -> bool:
-        """Whether the reported number is one for weights such as these: nothing but their origin was changed."""
+        """Return True if the reported number is one for weights such as these: only their origin was changed."""
         return not self.changed.keys() - {ORIGIN}
 
     @property

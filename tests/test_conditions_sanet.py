@@ -1,7 +1,7 @@
 """SANet's rows under the conditions of the paper; its authors published no code.
 
 T       the text (arXiv:1909.03402), Sections 3.3 and 4
-PE      PyTorch-Encoding v1.0, in which the networks were trained by all appearance: rates, epochs and weights of
+PE      PyTorch-Encoding v1.0, with which the networks were apparently trained: rates, epochs and weights of
         the losses are its defaults, and its stem and crop have the multiply-adds of Table 6
 """
 

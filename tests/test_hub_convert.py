@@ -23,7 +23,8 @@ from core.networks.features import Features
 from core.networks.network import Network
 from core.networks.pretrained import load_weights
 from core.recipe import Protocol
-from hub.convert import Options, convert, main, run
+from hub.convert import Options, main, run
+from hub.renaming import convert
 from papers.danet.model import Architecture, DANet
 from papers.danet.public import LAYOUTS as OF_DANET
 from papers.danet.recipes import RECIPES

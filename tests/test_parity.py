@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.networks.backbones import Backbone
 from core.networks.network import Network
-from hub.convert import Report, convert
+from hub.renaming import Report, convert
 from papers.danet.model import Architecture, DANet
 from papers.danet.public import LAYOUTS as OF_DANET
 from papers.pdanet.model import PDANet

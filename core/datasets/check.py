@@ -120,7 +120,7 @@ def inspect(
     Args:
         dataset: what it should be.
         folder: where it lies.
-        only: the splits that are needed; none named: all that are published, or that a folder of one's own has.
+        only: the splits that are needed; none named: all that are published, or that your own folder has.
         processes: how many look side by side; 0 does it in this one, None takes one for each core.
         quiet: no progress bar.
 

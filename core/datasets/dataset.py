@@ -122,7 +122,7 @@ class DataSet:
         return self.read(data or Path(), split)
 
     def splits(self, data: Path | None) -> tuple[str, ...]:
-        """The splits that it is published with, or that a folder or repository of one's own has."""
+        """The splits that it is published with, or that your own folder or repository has."""
         if self.splits_of is None or (self.in_folder and data is None):
             return tuple(self.counts)
         return self.splits_of(data or Path())

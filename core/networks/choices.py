@@ -1,4 +1,4 @@
-"""An architecture with some of its choices made anew, by their names."""
+"""An architecture with other choices, by the names of its fields."""
 
 from dataclasses import fields, replace
 from typing import Any

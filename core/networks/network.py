@@ -224,12 +224,12 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
 
         Args:
             pretrained_model_name_or_path: a folder that holds a saved network, or org/name on the Hub.
-            revision: a branch, tag or commit on the Hub; a commit pins the weights, and then a warm cache asks nobody.
+            revision: a branch, tag or commit on the Hub; a commit pins the weights, without network access if cached.
             verify: compare what it computes with the fingerprint that was saved with it.
             token: of the Hub, for a private repository; None takes the one of `hf auth login`.
             cache_dir: of the Hub's files; None takes the usual one.
-            local_files_only: ask nobody and take what the cache has, as HF_HUB_OFFLINE=1 does everywhere.
-            force_download: fetch the files anew.
+            local_files_only: no network access: only what is cached, as with HF_HUB_OFFLINE=1 everywhere.
+            force_download: download the files again.
             num_classes: another number than the checkpoint's leaves its classifiers out, which are then random and
                 warned of by name; `about` is None.
             map_location: the device to read the weights to, such as cuda:1 or a torch.device.

@@ -35,7 +35,7 @@ PATIENCE = 3.0
 
 
 def local(where: str | Path) -> Path | None:
-    """The folder that is meant, if nobody must be asked: `where` itself, or the shipped network of that name."""
+    """The folder that needs no network access: `where` itself, or the shipped network of that name."""
     if Path(where).is_dir():
         return Path(where)
     shipped = SHIPPED / where

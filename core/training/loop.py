@@ -139,7 +139,7 @@ def _announce(training: Training[Any], progress: Progress, every: int) -> None:
 
 
 def _validate(training: Training[Any], learner: Learner, progress: Progress, log: Log, best: bool) -> bool:
-    """Validate, and keep the weights if they are the best; return True if what a state holds has changed by it."""
+    """Return True if this validation, which may keep the weights as the best, changed what a state holds."""
     how = validation.protocol(training)
     score = validation.test(training, learner.tested, how, training.validation, "validation")
     better = validation.judge(training, progress, score)

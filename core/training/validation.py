@@ -26,7 +26,7 @@ WHOLE = Protocol()
 SHARE = 0.05
 """Where nobody says how often, validation takes at most this share of the pixels of training.
 
-So that it takes less than a tenth of the time: images that are tested one by one, in processes that begin anew, cost up
+So that it takes less than a tenth of the time: images that are tested one by one, in new processes, cost up
 to twice what their pixels say (measured on a CPU, demos on 480 scenes of their own: DANet 0.9 times, RANet 2).
 """
 
@@ -64,7 +64,7 @@ def test(training: Training[Any], network: Network, how: Protocol, pairs: Pairs,
 
 
 def judge(training: Training[Any], progress: Progress, score: Score) -> bool:
-    """Note a validation; return True if it is the best so far."""
+    """Return True if this validation, which is noted, is the best so far."""
     value = 100 * score.mean_iou
     better = progress.best is None or value > progress.best[0]
     if better:

@@ -35,7 +35,7 @@ BRIGHTNESS = 0.2
 
 LINEAR = Optimisation(
     0.001, batch=8, length=40_000, unit="steps", schedule="linear", weight_decay=5e-4
-)  # momentum and decay of weights are the code's
+)  # momentum and weight decay are the code's
 POLY = replace(LINEAR, learning_rate=0.01, schedule="poly")
 """The released code's: another rate and another decay than the text's."""
 

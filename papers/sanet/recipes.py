@@ -51,8 +51,8 @@ def _optimisation(rate: float, length: int) -> Optimisation:
 
 
 NO_CODE = (
-    "No code or weights were published. What the text leaves open is PyTorch-Encoding's, in which the networks were "
-    "trained by all appearance."
+    "No code or weights were published. What the text leaves open is PyTorch-Encoding's, with which the networks were "
+    "apparently trained."
 )
 BETTER_SOONER = (
     "The paper prints 43.2 for this FCN after 80 epochs (Table 1) and 44.9 after 20 (Table 3), and does not say why."

@@ -16,7 +16,7 @@
         J_i    = mean of F^g_ij over the pixels j of i's region, i included                             Eq. (5)
 
 Three passes go over all pairs: `first_matches` finds what regions are made from, `region_means` the mean of F for J,
-and `region_means_backward` the gradients. Each computes D and E anew, for one tile of pairs at a time (`pairs.py`),
+and `region_means_backward` the gradients. Each computes D and E again, for one tile of pairs at a time (`pairs.py`),
 which it cuts on a CPU to the pairs that can still matter.
 """
 
