@@ -34,6 +34,14 @@ def undrawn() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def server(request: pytest.FixtureRequest) -> None:
+    """Start what `forked.py` forks from before a test starts processes that load images, from the same server."""
+    slow = {getattr(item, "module", None) for item in request.session.items if item.get_closest_marker("slow")}
+    if any(hasattr(module, "forked") for module in slow):
+        sys.modules["forked"].serve()
+
+
 @pytest.fixture
 def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for users: the type checks of the tests would refuse a wrong Literal before we can."""

@@ -1,6 +1,6 @@
 """Processes that train as `tiny_train.py` does, forked from one that has imported everything: a start takes no seconds.
 
-The server is a process of its own without the type checks of the tests, and starts with the first that is asked for.
+The server is a process of its own without the type checks of the tests.
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,16 +22,22 @@ from unittest.mock import patch
 import tiny
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tiny_train"])
 
 Jobs = Sequence[dict[str, Any]]
 
 
+def serve() -> None:
+    """Start the server. A process has one for all: it must be the first to be asked for, or it imports too little."""
+    SERVER.set_forkserver_preload(["tiny_train"])
+    with patch.dict(os.environ, tiny.environment()):
+        forkserver.ensure_running()
+
+
 def fork(work: Callable[..., object], *given: Any, log: Path, **variables: str) -> ForkServerProcess:
     """Begin the work in a process that writes the log and has these variables of the environment besides."""
+    serve()
     process = SERVER.Process(target=begin, args=(work, given, str(log), variables))
-    with patch.dict(os.environ, tiny.environment()):  # of the server
-        process.start()
+    process.start()
     return process
 
 

@@ -93,6 +93,7 @@ def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---------------------------------------------------------------------------------------------------------- networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "output_stride", "multi_grid"),
     [
@@ -137,6 +138,7 @@ def test_multi_grid_changes_c4_alone_and_in_both_convolutions_of_a_basic_block(i
     assert dilations == [(4, 4), (4, 4), (8, 8), (8, 8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stem", "output_stride"),
     [
@@ -252,6 +254,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "output_stride", "channels", "strides"), OTHERS)
 def test_any_other_network_of_timm_gives_four_maps(name, output_stride, channels, strides):
     with torch.device("meta"):

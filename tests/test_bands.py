@@ -131,6 +131,7 @@ def test_a_cache_keeps_channels_apart(tmp_path: Path) -> None:
         assert Pixels(pairs, tmp_path / "cache", channels).image(0).shape == (HEIGHT, WIDTH, channels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_the_first_convolution_is_folded_as_timm_does(channels: int, tmp_path: Path) -> None:
     whole = timm.create_model("resnet18")

@@ -26,6 +26,7 @@ def of(paper: str, place: str, how: str) -> tuple[Printed, ...]:
     return tuple(line for line in counted()[paper] if place in line.place and how in line.how)
 
 
+@pytest.mark.slow
 def test_every_target_is_met_and_those_are_the_ones_that_there_are() -> None:
     judged = [line for lines in counted().values() for line in lines if line.met is not None]
     assert [(line.place, line.text) for line in judged if not line.met] == []

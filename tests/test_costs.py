@@ -13,6 +13,7 @@ from core.cost import Cost, read, to_json
 PAPERS = {paper.folder: paper for paper in papers.every()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", PAPERS)
 def test_each_recipe_that_trains_has_its_cost_and_it_is_the_counted_one(folder: str) -> None:
     paper = PAPERS[folder]

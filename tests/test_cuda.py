@@ -168,6 +168,7 @@ def test_a_killed_run_goes_on_bit_for_bit(paper: Paper, precision: Precision, tm
     assert goes_on_bit_for_bit(paper, precision, tmp_path).type == "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", [*PAPERS, "danet-graphs"])
 def test_compiled_runs_are_the_usual_ones_also_as_graphs(name: str, tmp_path: Path) -> None:

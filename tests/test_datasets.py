@@ -309,6 +309,7 @@ def test_a_new_data_set_touches_its_module_and_the_tuple(
     assert _metadata(publication).license_link == "https://example.org/terms"
 
 
+@pytest.mark.slow
 def test_data_in_files_does_not_load_the_tables_of_the_hub() -> None:
     code = (
         "import sys, core.datasets as d; d.read('scenes', None, 'val'); "

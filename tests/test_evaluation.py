@@ -98,6 +98,7 @@ def work(folder: str) -> None:
     files.write_json(Path(folder) / f"{accelerator.num_processes}-{accelerator.process_index}.json", found)
 
 
+@pytest.mark.slow
 def test_one_two_and_three_processes_count_alike(accelerator: Accelerator, tmp_path: Path) -> None:
     expected = evaluate(Network(), Samples(10), PROTOCOL, CLASSES, accelerator).confusion.tolist()
     for processes in (2, 3):

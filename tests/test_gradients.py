@@ -180,6 +180,7 @@ def idle(network: Network) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 @EACH
 def test_each_term_trains_what_it_must_and_nothing_else(reach: Reach) -> None:
     network = build(reach.paper, heads(reach.paper)[reach.head]).train()
@@ -212,6 +213,7 @@ def layers(network: Network) -> Iterator[tuple[str, list[nn.Parameter]]]:
     yield from groups.items()
 
 
+@pytest.mark.slow
 @EACH
 def test_gradients_are_difference_quotients(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(reach.paper, heads(reach.paper)[reach.head]).train()

@@ -34,6 +34,7 @@ def answers(paper: str) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_head_answers_as_stored(paper: str) -> None:
     stored = json.loads(STORED.read_text())[paper]

@@ -136,6 +136,7 @@ def test_the_card_says_what_was_never_seen(finished: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_card_shows_a_scene_or_a_picture_of_the_publisher(finished: Path, own: Path, tmp_path: Path) -> None:
     made = told(finished)
     write(made, finished, tmp_path / "scenes")

@@ -118,6 +118,7 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
     assert {"weights.classify.weight", "state.optimiser.state.0.momentum_buffer", "metrics.0.loss"} <= set(names)
 
 
+@pytest.mark.slow
 def test_an_error_ends_a_run_whose_images_other_processes_load(tmp_path: Path) -> None:
     job = {"to": tmp_path, "fail_at": 2, "run": {"workers": 2}}
     assert forked.run(1, [job], tmp_path / "log") == 1  # and not: wait for these processes for ever
@@ -130,11 +131,13 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert differing(left(tmp_path / "0" / NAME), left(tmp_path / "2" / NAME)) == []
 
 
+@pytest.mark.slow
 def test_two_killed_processes_go_on_bit_for_bit(two: Path) -> None:
     """Trap 1 again: on two processes a prepared loader would silently give another run."""
     assert differing(left(two / "whole" / NAME), left(two / "killed" / NAME)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kill", "step", "run"),
     [({"kill_at": KILLED}, 4, {"workers": 2}), ({"kill_in_save": 3}, 4, {})],
@@ -174,6 +177,7 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
 # ---- how a batch is divided
 
 
+@pytest.mark.slow
 def test_two_processes_and_two_parts_give_the_steps_of_one(tmp_path: Path, two: Path) -> None:
     """Gradients are means over the whole batch: not sums, and not the mean of the last part alone."""
     what = recipe(noisy=False, head_multiplier=10.0)
@@ -193,6 +197,7 @@ def test_two_processes_and_two_parts_give_the_steps_of_one(tmp_path: Path, two: 
             torch.testing.assert_close(weights[name], value, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_score_of_two_processes_is_that_of_the_saved_network(two: Path) -> None:
     """Without synchronised BatchNorm each process has running means of its own; only the main one's are saved."""
     for run in ("whole", "exact"):
@@ -224,6 +229,7 @@ def test_the_learning_rate_is_the_formula(tmp_path: Path, schedule: str) -> None
     assert [head for _, head in used] == pytest.approx([10 * rate for rate in expected], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_learning_rate_is_the_same_on_two_processes(two: Path) -> None:
     """Trap 2: a prepared scheduler is stepped once for each process, so the rate would reach 0 at half time."""
     found = [line["learning_rate"] for line in tiny.metrics(two / "exact" / NAME) if "loss" in line]
@@ -329,6 +335,7 @@ def short(name: str = DEMO, **optimisation: Any) -> Recipe[Any]:
     return dataclasses.replace(demo, optimisation=shortened, augmentation=Augmentation(crop=32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pytest.CaptureFixture[str]) -> None:
     what = short(ema=ema)
@@ -496,6 +503,7 @@ def test_channels_last_gives_the_same_losses(tmp_path: Path, usual: list[float])
     tiny.Tiny.from_pretrained(tmp_path / NAME)
 
 
+@pytest.mark.slow
 def test_compiled_gives_the_same_losses(tmp_path: Path, usual: list[float]) -> None:
     """The checkpoint of a compiled run has the names of the plain network.
 

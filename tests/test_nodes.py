@@ -30,6 +30,7 @@ def test_two_launchers_of_one_process_equal_two_processes(tmp_path: Path) -> Non
     assert differing(left(tmp_path / "one" / NAME), left(tmp_path / "nodes" / NAME)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [{"kill_at": 3, "lost": 600}, {"freeze_at": 3, "lost": 5}], ids=["killed", "silent"])
 def test_a_lost_process_ends_the_others_in_time(lost: dict[str, int], tmp_path: Path) -> None:
     """Without a launcher that would end them, as `srun` starts them: at once if it is gone, else after LOST."""

@@ -79,6 +79,7 @@ def sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "forward", like)
 
 
+@pytest.mark.slow
 @EACH_PAPER
 @pytest.mark.usefixtures("sizes_alone")
 def test_every_network_builds_and_keeps_the_size(paper: Paper) -> None:

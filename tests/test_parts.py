@@ -40,6 +40,7 @@ def scores(network: Network, part: str | None = None) -> Tensor:
             return network.eval()(picture()).scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_each_part_counts_and_comes_back(paper: str) -> None:
     """Of the heads of a paper, one for each kind of module that can be switched off."""

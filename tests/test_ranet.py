@@ -205,6 +205,7 @@ def test_the_command_tests_the_coarse_rows_by_the_score_maps(monkeypatch: pytest
     assert used == {"ranet-r101-cityscapes": RANet, **dict.fromkeys(coarse, CoarseSegmentation)}
 
 
+@pytest.mark.slow
 def test_an_hrnet_has_one_map_at_stride_8() -> None:
     architecture = Architecture(Backbone("hrnet_w48", output_stride=32), context="spp")
     with torch.device("meta"):

@@ -448,6 +448,7 @@ def test_two_processes_make_the_same(tmp_path: Path) -> None:
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "together" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
     """Killed while it writes: no half file is left under its name, nothing that was done is done again."""
     write_text(tmp_path / "imageLists" / "train.txt", *(str(number) for number in range(100)))

@@ -54,6 +54,7 @@ def wait_for_steps(folder: Path, steps: int, going_on: Callable[[], bool]) -> No
 SLOW = {"optimisation": {"length": 40}, "run": {"save_every": 100}, "pause": 0.1}
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
     """The lock belongs to the process: SIGKILL ends it, and what the file still says locks nobody out."""
     process = forked.start([{"to": tmp_path, **SLOW}], tmp_path / "log")
@@ -264,6 +265,7 @@ def goes_on(job: dict[str, Any], processes: int, log: Path, whole: dict[int, Pat
     assert differing(left(whole[processes] / NAME), left(folder)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_and_the_same_command_goes_on(
