@@ -4,7 +4,7 @@
 
 Networks run on the meta device, without memory or arithmetic: the sizes of what autograd keeps for the backward pass
 are added, each storage once, and those of the scores that the loss is computed from. RANet's regions depend on the
-image: what was measured for them stands in their place.
+image: what was measured for them stands in their place, in proportion to the positions of the features.
 """
 
 import sys
@@ -29,8 +29,8 @@ from papers.ranet.released import ReleasedInteraction, ReleasedWithoutRegions
 GIB = 2**30
 IMAGES = 2
 KINDS = (torch.float32, torch.bfloat16)
-REGIONS = 96.9e6 / GIB
-"""Of RANet's construction and interaction, an image of 97 x 97 positions: ci/bench/README.md."""
+REGIONS = 96.9e6 / GIB / 97**2
+"""Of RANet's construction and interaction, a position of an image: what 97 x 97 took (ci/bench/README.md)."""
 
 SPEEDS = {
     "danet-r101-cityscapes": 46.34,
@@ -59,7 +59,8 @@ def kept(paper: Paper, recipe: Recipe[Any], dtype: torch.dtype) -> tuple[float, 
     """GiB that a training takes in any case, and for each image."""
     with torch.device("meta"):
         network = paper.build(recipe).train().to(dtype)
-        regions = _without_regions(network)
+        height, width = size(recipe)
+        regions = _without_regions(network) * -(-height // 8) * -(-width // 8)
         own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
         sizes: dict[int, int] = {}
         alive = []
@@ -84,7 +85,7 @@ def kept(paper: Paper, recipe: Recipe[Any], dtype: torch.dtype) -> tuple[float, 
 
 
 def _without_regions(network: Network) -> float:
-    """Take RANet's regions out, which the meta device can't make; return what is known of them, in GiB an image."""
+    """Take RANet's regions out, which the meta device can't make; return what is known of them, GiB a position."""
     if not isinstance(network, RANet) or network.construct is None:
         return 0.0
     network.construct = None
