@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,10 @@ def needs(paper: Paper) -> str:
 
 
 def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
-    """How each measured score of these recipes came about."""
+    """How each measured score of these recipes came about; what is said of several stands once, under a number."""
     own = [entry for entry in entries if entry["recipe"] in recipes]
-    headings = ("recipe", "seed", "mIoU", "pixel accuracy", "command", "commit", "hardware", "time", "date")
+    headings = ("recipe", "seed", "mIoU", "pixel accuracy", "command", "commit", "hardware", "time", "date", "remarks")
+    said = {sentence: str(number) for number, sentence in enumerate(dict.fromkeys(chain(*map(remarks, own))), 1)}
     lines = [
         (
             f"`{entry['recipe']}`" + (", changed" if changes(entry) else ""),
@@ -158,12 +160,19 @@ def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) 
             entry["hardware"],
             spent(hours(entry)),
             entry["date"],
+            ", ".join(sorted((said[sentence] for sentence in remarks(entry)), key=int)),
         )
         for entry in own
     ]
-    said = [f"`{entry['recipe']}`: {entry['note']}" for entry in own if "note" in entry]
-    said += [f"`{entry['recipe']}` was changed: {'; '.join(changes(entry))}." for entry in own if changes(entry)]
-    return "\n\n".join([table(headings, lines), *said])
+    numbered = [f"{number}. {sentence}" for sentence, number in said.items()]
+    return "\n\n".join([table(headings, lines), *(["\n".join(numbered)] if numbered else [])])
+
+
+def remarks(entry: Entry) -> list[str]:
+    """What is said of a score, sentence by sentence, and what was changed."""
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", entry.get("note", ""))
+    changed = [f"Changed: {'; '.join(changes(entry))}."] if changes(entry) else []
+    return [sentence for sentence in sentences if sentence] + changed
 
 
 def spent(time: float) -> str:

@@ -192,11 +192,13 @@ def test_the_first_page_has_networks_of_camvid_only() -> None:
 
 
 def test_a_changed_recipe_is_not_the_row() -> None:
-    changed = entry(60.0, "c", changed=["optimisation.batch: 16 -> 8"])
+    changed = entry(60.0, "c", changed=["optimisation.batch: 16 -> 8"], note="One seed. A long run.")
     assert latest("danet-demo", "mIoU", [entry(50.0), changed]) == "50.00"
-    told = circumstances({"danet-demo": PAPERS["danet"]["danet-demo"]}, [entry(50.0), changed])
-    assert "| `danet-demo`, changed | 0 | 60.00 | 90.00 | `train.py` | c | CPU | 30 min | 2026-11-21 |" in told
-    assert told.endswith("`danet-demo` was changed: optimisation.batch: 16 -> 8.")
+    told = circumstances({"danet-demo": PAPERS["danet"]["danet-demo"]}, [entry(50.0, note="One seed."), changed])
+    assert (
+        "| `danet-demo`, changed | 0 | 60.00 | 90.00 | `train.py` | c | CPU | 30 min | 2026-11-21 | 1, 2, 3 |" in told
+    )
+    assert told.endswith("\n\n1. One seed.\n2. A long run.\n3. Changed: optimisation.batch: 16 -> 8.")
 
 
 @pytest.mark.parametrize(
