@@ -1,6 +1,6 @@
 """Test a checkpoint by a recipe: the command behind every `evaluate.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         ValueError: if the data or the weights are missing or do not belong together, only a server has the labels and
             `submit` is not given, or no server takes such predictions.
     """
+    # ---- the network, and the images that it was trained for
     recipe = options.recipe
     if options.to is not None:
         files.make_folder(options.to.parent)  # now, and not after the test
@@ -89,6 +90,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
     part = range(accelerator.process_index, len(pairs), accelerator.num_processes)
     datasets.refuse_wrong_labels(pairs, part, quiet=not accelerator.is_main_process)
 
+    # ---- test
     samples = TestSamples(pairs, network.normalisation)
     network = network.to(accelerator.device)
     if machine.channels_last("auto", accelerator.device, options.precision, network):
@@ -102,6 +104,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         accelerator.print(submission.ready(export))
     if submission.without_labels(recipe.data.name, recipe.data.test, pairs):
         return None
+
+    # ---- say what was found, and keep it
     score = Score(pairs.classes, counts)
     accelerator.print(f"{recipe.name}: {recipe.summary}")
     accelerator.print(
@@ -113,12 +117,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
     if options.modules:
         parts = contributions(network, samples, recipe.protocol, pairs.classes, accelerator, workers, as_trained=score)
         accelerator.print(parts.table() if parts else "nothing can be switched off in this network")
-    for row in recipe.reported:
-        accelerator.print(f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})")
-    if network.about is not None and network.about.changed:
-        accelerator.print("these weights were not trained by the published recipe:")
-        for name, (old, new) in network.about.changed.items():
-            accelerator.print(f"  {name}: {old} -> {new}")
+    for line in _beside(recipe, network):
+        accelerator.print(line)
     if options.to is not None and accelerator.is_main_process:
         told = {
             "weights": files.sha256(repository.fetch(_place(options), [repository.WEIGHTS]) / repository.WEIGHTS),
@@ -132,6 +132,16 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         files.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
     return score
+
+
+def _beside(recipe: Recipe[Any], network: Network) -> Iterator[str]:
+    """What a reader must know beside a score: the reported numbers, and what these weights were trained by."""
+    for row in recipe.reported:
+        yield f"reported: {row.value:.2f} {row.metric} ({row.paper}, {row.table}, {row.row}, {row.split})"
+    if network.about is not None and network.about.changed:
+        yield "these weights were not trained by the published recipe:"
+        for name, (old, new) in network.about.changed.items():
+            yield f"  {name}: {old} -> {new}"
 
 
 def _folder_of_data(options: EvaluationOptions[AnyArchitecture]) -> Path | None:
