@@ -154,6 +154,11 @@ def test_words_for_the_backbone_are_taken_too(no_type_checks: None) -> None:
     assert dfdam.architecture.backbone == Backbone("resnet18", output_stride=32)  # as the paper's own
     with pytest.raises(ValueError, match="output_stride must be a whole number, got 16.0"):
         DANet(3, backbone="resnet18", output_stride=16.0)
+    with pytest.raises(ValueError, match=r"backbone\.in_channels must be a whole number, got '4'"):
+        DANet(3, in_channels="4")
+    for given in ("resnet18", None):
+        with pytest.raises(ValueError, match="architecture must be an Architecture .*, such as backbone='resnet18'"):
+            DANet(3, given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("paper", list(papers.every()), ids=papers.NAMES)

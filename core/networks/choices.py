@@ -1,6 +1,6 @@
 """An architecture with other choices, by the names of its fields."""
 
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from core.errors import require, unknown
@@ -16,6 +16,11 @@ def chosen(architecture: Any, **choices: Any) -> Any:
     Raises:
         ValueError: naming the allowed fields or words, if one is unknown.
     """
+    require(
+        is_dataclass(architecture),
+        f"architecture must be an Architecture of the network's paper, got {architecture!r}; the name of a backbone is "
+        "a word of its own, such as backbone='resnet18'",
+    )
     names = [field.name for field in fields(architecture)]
     of_backbone = [field.name for field in fields(Backbone) if field.name not in (*names, "name")]
     for name in choices:
@@ -24,10 +29,10 @@ def chosen(architecture: Any, **choices: Any) -> Any:
             unknown(f"choice of {type(architecture).__module__}", name, (*names, *of_backbone)),
         )
     changes = {name: choices.pop(name) for name in of_backbone if name in choices}
-    backbone = choices.pop("backbone", architecture.backbone)
+    backbone = to_json(choices.pop("backbone", architecture.backbone))
     if isinstance(backbone, str):
-        backbone = Backbone(backbone, **{"output_stride": architecture.backbone.output_stride, **changes})
-    elif changes:
-        backbone = replace(backbone, **changes)
-    values = to_json(architecture) | to_json({**choices, "backbone": backbone})
+        backbone = {"name": backbone, "output_stride": architecture.backbone.output_stride}
+    if isinstance(backbone, dict):
+        backbone |= to_json(changes)
+    values = to_json(architecture) | to_json(choices) | {"backbone": backbone}
     return from_json(type(architecture), values)
