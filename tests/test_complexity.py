@@ -63,7 +63,8 @@ def test_a_number_is_met_to_its_digits_or_within_its_tolerance(
 
 def test_a_missed_target_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(complexity, "recipe_lines", lambda paper: [])
-    monkeypatch.setattr(complexity, "columns", lambda paper: counted()[paper.folder])
+    found = counted()
+    monkeypatch.setattr(complexity, "columns", lambda paper: found[paper.folder])
     assert complexity.main() == 0
     missed = Printed("Table 4, Ours", "11.57 M", 12.0, 0.0, "")
     monkeypatch.setattr(complexity, "columns", lambda paper: [missed] if paper.folder == "dfdam" else [])

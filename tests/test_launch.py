@@ -128,7 +128,7 @@ def test_a_misspelt_recipe_suggests_the_right_one(said: Callable[..., str]) -> N
     text = said("danet-r101-citiscapes")
     assert "there is no recipe 'danet-r101-citiscapes': did you mean danet-r101-cityscapes" in text
     assert "did you mean danet-demo" in said("danet-dmo", command=evaluate)
-    assert "there are danet-demo, danet-demo-fcn, danet-r50-cityscapes-fcn" in said("xyz")
+    assert f"there are {', '.join(list(RECIPES)[:4])}, " in said("xyz")
 
 
 def test_a_misspelt_field_suggests_the_right_one(said: Callable[..., str]) -> None:
