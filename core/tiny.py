@@ -7,6 +7,7 @@ from core.recipe import AnyArchitecture, Augmentation, Data, Optimisation, Proto
 CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 BEACONS = Data("beacons", num_classes=4)
+DEMO_PLACE, DEMO_TIME = "embedded scenes", ", three minutes on two cores"
 
 
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
@@ -51,7 +52,7 @@ def demo(
     suffix, baseline, plain = without
     recipe = Recipe(
         name=name,
-        summary=f"ours: embedded scenes, a tiny {title}, three minutes on two cores",
+        summary=f"ours: {DEMO_PLACE}, a tiny {title}{DEMO_TIME}",
         architecture=architecture,
         data=SCENES,
         augmentation=Augmentation(crop=crop, base=base, scale=(0.75, 1.5), brightness=0.2),
@@ -59,7 +60,7 @@ def demo(
         protocol=Protocol(base=base, flip=True),
         backbone_weights="none",
     )
-    summary = f"ours: embedded scenes, a tiny {baseline}: the demo without the modules of the paper"
+    summary = f"ours: {DEMO_PLACE}, a tiny {baseline}: without the modules of the paper"
     return recipe, replace(recipe, name=f"{name}-{suffix}", summary=summary, architecture=plain)
 
 
@@ -72,7 +73,7 @@ def beacons(
         return replace(
             recipe,
             name=recipe.name.replace("-demo", "-beacons"),
-            summary=recipe.summary.replace("embedded scenes", "embedded pictures that ask for context"),
+            summary=recipe.summary.replace(DEMO_PLACE, "embedded pictures that ask for context").replace(DEMO_TIME, ""),
             data=BEACONS,
             augmentation=Augmentation(crop=None),
             protocol=Protocol(),
