@@ -113,6 +113,8 @@ def port() -> int:
 def command(words: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
     """Do as `subprocess.run` does with a command of Python, in a fork of this process, which has imported most."""
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        sys.stdout.flush()  # or the fork would say it once more
+        sys.stderr.flush()
         pid = os.fork()
         if not pid:
             os.dup2(said.fileno(), 1)
