@@ -49,6 +49,7 @@ class Report:
 
 
 def unjudged(gates: Sequence[Gate], sentence: str) -> list[Judgement]:
+    """What is said of gates that can't be judged, and why."""
     return [Judgement(gate, "not judged", sentence) for gate in gates]
 
 

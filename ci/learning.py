@@ -129,7 +129,7 @@ def gains(ladder: Ladder, file: Path = RECORDED) -> list[float]:
 
 
 def helps(values: Sequence[float]) -> bool:
-    """Return True if there are enough gains and their mean exceeds their spread."""
+    """Return True if there are enough gains, and their mean exceeds their spread."""
     return len(values) >= len(SEEDS) and statistics.mean(values) > max(values) - min(values)
 
 
@@ -178,8 +178,10 @@ def _gain(ladder: Ladder, lines: dict[str, Line | ValueError], file: Path) -> in
     """Say the recorded gain; hold the trained one to it where it was trained."""
     network, baseline = ladder
     values = gains(ladder, file)
+    if len(values) < len(SEEDS):
+        return _say(network, f"gain over {baseline} not judged: {len(values)} seeds of both are recorded", 2)
     if not helps(values):
-        each = ", ".join(f"{value:+.2f}" for value in values) or "none recorded"
+        each = ", ".join(f"{value:+.2f}" for value in values)
         return _say(network, f"gain over {baseline} not held, it is within its spread: {each}", 0)
     failed = [line for line in (lines[network], lines[baseline]) if isinstance(line, ValueError)]
     if failed:

@@ -1,6 +1,6 @@
 """Would the tests of a paper notice? Plants each mistake of `ci.planted` in a copy of the tree and runs those tests.
 
-    python -m ci.mutations                  all of them; ten minutes of two cores
+    python -m ci.mutations                  all of them, two at a time
     python -m ci.mutations flip dropout     those whose description has one of the words
 
 It prints a line for each, and at the end those that no test noticed. The exit code is 0 if there are none, 1 if there

@@ -7,7 +7,6 @@ from core.recipe import AnyArchitecture, Augmentation, Data, Optimisation, Proto
 CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 BEACONS = Data("beacons", num_classes=4)
-DEMO_PLACE, DEMO_TIME = "embedded scenes", ", three minutes on two cores"
 
 
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
@@ -27,6 +26,10 @@ def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Re
     )
 
 
+Ladder = tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]]
+"""A network, and the same without the modules of the paper."""
+
+
 def demo(
     name: str,
     network: tuple[str, AnyArchitecture],
@@ -36,7 +39,7 @@ def demo(
     crop: int = 128,
     base: int | None = 192,
     epochs: int = 40,
-) -> tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]]:
+) -> Ladder[AnyArchitecture]:
     """Ours: what runs without an argument, in three minutes, and the same network without the modules of the paper.
 
     Args:
@@ -48,36 +51,49 @@ def demo(
         base: the short side of training images and the long one of tested ones; None: their own.
         epochs: of the training.
     """
+    seen = Augmentation(crop=crop, base=base, scale=(0.75, 1.5), brightness=0.2)
+    optimisation, protocol = Optimisation(rate, batch=16, length=epochs), Protocol(base=base, flip=True)
+    recipe, plain = _ladder(name, network, without, "embedded scenes", SCENES, seen, optimisation, protocol)
+    return replace(recipe, summary=f"{recipe.summary}, three minutes on two cores"), plain
+
+
+def beacons(
+    name: str,
+    network: tuple[str, AnyArchitecture],
+    without: tuple[str, str, AnyArchitecture],
+    rate: float,
+    *,
+    epochs: int = 40,
+) -> Ladder[AnyArchitecture]:
+    """Ours: the networks of a demo on pictures that only far context tells apart (`core.datasets.sets.beacons`).
+
+    The arguments are those of `demo`.
+    """
+    place, optimisation = "embedded pictures that ask for context", Optimisation(rate, batch=16, length=epochs)
+    return _ladder(name, network, without, place, BEACONS, Augmentation(crop=None), optimisation, Protocol())
+
+
+def _ladder(
+    name: str,
+    network: tuple[str, AnyArchitecture],
+    without: tuple[str, str, AnyArchitecture],
+    place: str,
+    data: Data,
+    augmentation: Augmentation,
+    optimisation: Optimisation,
+    protocol: Protocol,
+) -> Ladder[AnyArchitecture]:
     title, architecture = network
     suffix, baseline, plain = without
     recipe = Recipe(
         name=name,
-        summary=f"ours: {DEMO_PLACE}, a tiny {title}{DEMO_TIME}",
+        summary=f"ours: {place}, a tiny {title}",
         architecture=architecture,
-        data=SCENES,
-        augmentation=Augmentation(crop=crop, base=base, scale=(0.75, 1.5), brightness=0.2),
-        optimisation=Optimisation(rate, batch=16, length=epochs),
-        protocol=Protocol(base=base, flip=True),
+        data=data,
+        augmentation=augmentation,
+        optimisation=optimisation,
+        protocol=protocol,
         backbone_weights="none",
     )
-    summary = f"ours: {DEMO_PLACE}, a tiny {baseline}: without the modules of the paper"
+    summary = f"ours: {place}, a tiny {baseline}: without the modules of the paper"
     return recipe, replace(recipe, name=f"{name}-{suffix}", summary=summary, architecture=plain)
-
-
-def beacons(
-    pair: tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]],
-) -> tuple[Recipe[AnyArchitecture], Recipe[AnyArchitecture]]:
-    """Ours: the two networks of a demo on pictures that only far context tells apart (`core.datasets.sets.beacons`)."""
-
-    def asks(recipe: Recipe[AnyArchitecture]) -> Recipe[AnyArchitecture]:
-        return replace(
-            recipe,
-            name=recipe.name.replace("-demo", "-beacons"),
-            summary=recipe.summary.replace(DEMO_PLACE, "embedded pictures that ask for context").replace(DEMO_TIME, ""),
-            data=BEACONS,
-            augmentation=Augmentation(crop=None),
-            protocol=Protocol(),
-        )
-
-    network, without = pair
-    return asks(network), asks(without)

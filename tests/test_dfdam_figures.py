@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from PIL import Image
 from torch.nn import functional
 
@@ -120,9 +121,5 @@ def test_what_cannot_be_drawn_is_said(
     picture_of_a_scene().save("photo.png")
     if "--weights" not in words:
         words = [*words, "--weights", str(weights_folder)]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in refused(figures.main, words, monkeypatch, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

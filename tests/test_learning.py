@@ -30,14 +30,21 @@ def line(seed: int, value: float, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Five recorded seeds of danet's demo, which is the only network that is trained."""
+    """Five recorded seeds of danet's demo, which is the only network that is trained, and of its baseline."""
     demos = [(paper.demo, paper.ladders[0][1].name) for paper in papers.every()]
     monkeypatch.setattr(
         learning, "ladders", lambda chosen: [demos[papers.NAMES.index(paper.folder)] for paper in chosen]
     )
     file = tmp_path / "learning.toml"
     file.write_text("".join(to_toml(line(seed, value)) for seed, value in enumerate(VALUES)))
+    with_baseline(file, [0.1, -0.1, 0.2, -0.2, 0.0])
     return file
+
+
+def with_baseline(file: Path, gains: list[float]) -> None:
+    """Record a baseline that the demo of `file` exceeds by these points."""
+    lines = [line(seed, VALUES[seed] - gain, recipe="danet-demo-fcn") for seed, gain in enumerate(gains)]
+    file.write_text(file.read_text() + "".join(map(to_toml, lines)))
 
 
 def train_to(value: float, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
@@ -144,12 +151,6 @@ def test_changed_code_is_not_recorded(
     assert asked == []
 
 
-def with_baseline(file: Path, gains: list[float]) -> None:
-    """Record a baseline that the demo of `file` exceeds by these points."""
-    lines = [line(seed, VALUES[seed] - gain, recipe="danet-demo-fcn") for seed, gain in enumerate(gains)]
-    file.write_text(file.read_text() + "".join(map(to_toml, lines)))
-
-
 @pytest.mark.parametrize(("gained", "code"), [(2.4, 0), (2.5, 0), (2.2, 1), (-1.0, 1)])
 def test_a_gain_above_its_spread_is_held(
     gained: float, code: int, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -175,6 +176,17 @@ def test_a_gain_within_its_spread_is_told_and_not_held(
     assert main(["danet", "--file", str(file)]) == 0
     assert asked == [("danet-demo", 0)]
     assert "not held, it is within its spread: +3.00, +1.00, +4.50, +1.50, +3.00" in capsys.readouterr().out
+
+
+def test_a_gain_of_fewer_than_five_seeds_is_not_judged(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("".join(to_toml(line(seed, value)) for seed, value in enumerate(VALUES)))
+    with_baseline(file, [3.0, 3.0, 3.0, 3.0])
+    asked = train_to(30.0, monkeypatch)
+    assert main(["danet", "--file", str(file)]) == 2
+    assert asked == [("danet-demo", 0)]
+    assert "gain over danet-demo-fcn not judged: 4 seeds of both are recorded" in capsys.readouterr().out
 
 
 def test_a_gain_without_its_baseline_is_not_judged(

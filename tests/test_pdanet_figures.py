@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from PIL import Image
 from torch.nn import functional
 
@@ -84,11 +85,7 @@ def test_what_cannot_be_drawn_is_said(
     monkeypatch.chdir(tmp_path)
     if "--weights" not in words:
         words = [*words, "--weights", str(weights_folder)]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in refused(figures.main, words, monkeypatch, capsys)
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from PIL import Image
 from test_ranet import TINY, VARIANTS, drawn
 
@@ -197,11 +198,7 @@ def test_what_cannot_be_drawn_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint.save_state(tmp_path / "other.pt", {"weights": torch.zeros(1)})
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in refused(figures.main, words, monkeypatch, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import refused
 from PIL import Image
 from seeded import noise
 
@@ -120,11 +121,7 @@ def test_what_is_not_there_is_said(
     monkeypatch.chdir(tmp_path)
     if "--weights" not in words:
         words = [*words, "--weights", str(weights)]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    with pytest.raises(SystemExit) as stop:
-        figures.main()
-    assert stop.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in refused(figures.main, words, monkeypatch, capsys)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -299,9 +299,9 @@ _COCO_R50 = _context(
 )
 
 _DEMO_BACKBONE = Backbone("resnet10_tiny")
-_DEMO = demo(DEMO, ("DANet", Architecture(_DEMO_BACKBONE)), ("fcn", "Dilated FCN", _only(_DEMO_BACKBONE)), 0.1)
-
-_BEACONS = beacons(_DEMO)
+_DRAWN = ("DANet", Architecture(_DEMO_BACKBONE)), ("fcn", "Dilated FCN", _only(_DEMO_BACKBONE))
+_DEMO = demo(DEMO, *_DRAWN, 0.1)
+_BEACONS = beacons("danet-beacons", *_DRAWN, 0.1)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,

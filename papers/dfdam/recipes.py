@@ -181,9 +181,9 @@ _TINY = (
 )
 
 _DEMO_NETWORK = Architecture(Backbone("resnet10_tiny", output_stride=32), channels=64)
-_DEMO = demo(DEMO, ("DF-DAM", _DEMO_NETWORK), ("sum", "Sum (baseline)", _sum(_DEMO_NETWORK)), 0.05, base=None)
-
-_BEACONS = beacons(_DEMO)
+_DRAWN = ("DF-DAM", _DEMO_NETWORK), ("sum", "Sum (baseline)", _sum(_DEMO_NETWORK))
+_DEMO = demo(DEMO, *_DRAWN, 0.05, base=None)
+_BEACONS = beacons("dfdam-beacons", *_DRAWN, 0.05)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,

@@ -119,9 +119,9 @@ _TINY = (
 )
 
 _DEMO_BACKBONE = Backbone("resnet10_tiny")
-_DEMO = demo(DEMO, ("PDANet", Architecture(_DEMO_BACKBONE)), ("fcn", "FCN", Architecture(_DEMO_BACKBONE, "fcn")), 0.1)
-
-_BEACONS = beacons(_DEMO)
+_DRAWN = ("PDANet", Architecture(_DEMO_BACKBONE)), ("fcn", "FCN", Architecture(_DEMO_BACKBONE, "fcn"))
+_DEMO = demo(DEMO, *_DRAWN, 0.1)
+_BEACONS = beacons("pdanet-beacons", *_DRAWN, 0.1)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,

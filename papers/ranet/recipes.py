@@ -281,16 +281,12 @@ _TINY = (
 )
 
 _DEMO_BACKBONE = Backbone("resnet10_tiny")
-_DEMO = demo(
-    DEMO,
+_DRAWN = (
     ("RANet", Architecture(_DEMO_BACKBONE)),
     ("backbone", "backbone", Architecture(_DEMO_BACKBONE, context="none")),
-    0.05,
-    crop=96,
-    epochs=30,
 )
-
-_BEACONS = beacons(_DEMO)
+_DEMO = demo(DEMO, *_DRAWN, 0.05, crop=96, epochs=30)
+_BEACONS = beacons("ranet-beacons", *_DRAWN, 0.05, epochs=30)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,

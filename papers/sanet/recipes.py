@@ -272,9 +272,9 @@ _TINY = (
 )
 
 _DEMO_NETWORK = Architecture(Backbone("resnet10_tiny"))
-_DEMO = demo(DEMO, ("SANet", _DEMO_NETWORK), ("fcn", "FCN", _fcn(_DEMO_NETWORK)), 0.05)
-
-_BEACONS = beacons(_DEMO)
+_DRAWN = ("SANet", _DEMO_NETWORK), ("fcn", "FCN", _fcn(_DEMO_NETWORK))
+_DEMO = demo(DEMO, *_DRAWN, 0.05)
+_BEACONS = beacons("sanet-beacons", *_DRAWN, 0.05)
 
 _ALL: tuple[Recipe[Architecture], ...] = (
     *_DEMO,

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from core.datasets.dataset import DataSet, Licence
-from core.datasets.samples import Pair, Pairs, plain_mapping
-from core.datasets.sets.scenes import SPLITS, png
+from core.datasets.samples import Pairs
+from core.datasets.sets.scenes import SPLITS, drawn
 from core.errors import require
 from core.images.classes import Classes
 
@@ -64,14 +64,7 @@ def read(folder: Path | None, split: str) -> Pairs:
     Raises:
         ValueError: if there is no such split.
     """
-    require(split in SPLITS, f"the beacons have no split {split!r}; choose one of {', '.join(SPLITS)}")
-    seed, count = SPLITS[split]
-    rows = []
-    for index in range(count):
-        image, labels = draw(seed, index)
-        name = f"{split}/{index:06d}"
-        rows.append(Pair(png(image, f"{name}.png"), png(labels, f"{name}-labels.png")))
-    return Pairs(rows, CLASSES, plain_mapping(CLASSES))
+    return drawn("beacons", split, CLASSES, draw)
 
 
 DATASET = DataSet(

@@ -42,6 +42,7 @@ from core.datasets.sets.canvas import (
     Scene,
     Spot,
 )
+from core.images.classes import Classes
 from core.images.reading import Embedded
 
 GROUND = np.isin(np.arange(len(CLASSES)), (ROAD, PAVEMENT, GRASS))
@@ -306,17 +307,39 @@ def scenes(split: str, count: int | None = None, size: tuple[int, int] = (128, 1
     Raises:
         ValueError: if there is no such split, or `count` is not positive.
     """
-    if split not in SPLITS:
-        raise ValueError(f"the scenes have no split {split!r}; choose one of {', '.join(SPLITS)}")
     if count is not None and count < 1:
         raise ValueError(f"a split holds one scene or more, got count {count}; leave it out for the default")
+    return drawn("scenes", split, CLASSES, lambda seed, index: draw(seed, index, *size), count)
+
+
+def drawn(
+    what: str,
+    split: str,
+    classes: Classes,
+    paint: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    count: int | None = None,
+) -> Pairs:
+    """Return the first pictures of a split, in memory.
+
+    Args:
+        what: they are called, in the error.
+        split: "train" (480 pictures by default), "val" (96) or "test" (96).
+        classes: of their labels.
+        paint: gives the image and the labels, both h w, of a seed and an index.
+        count: how many pictures.
+
+    Raises:
+        ValueError: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"the {what} have no split {split!r}; choose one of {', '.join(SPLITS)}")
     seed, default = SPLITS[split]
     rows = []
     for index in range(count or default):
-        image, labels = draw(seed, index, *size)
+        image, labels = paint(seed, index)
         name = f"{split}/{index:06d}"
         rows.append(Pair(png(image, f"{name}.png"), png(labels, f"{name}-labels.png")))
-    return Pairs(rows, CLASSES, plain_mapping(CLASSES))
+    return Pairs(rows, classes, plain_mapping(classes))
 
 
 def read(folder: Path, split: str) -> Pairs:
