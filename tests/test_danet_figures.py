@@ -1,11 +1,7 @@
 """Figure 6: sub-attention maps row by row, channel maps, and a picture that can be opened."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from commands import refused
 from einops import rearrange
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,7 +11,6 @@ from core.images.panels import Panel
 from core.images.pixels import to_tensor
 from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
-from papers.danet import figures
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import Architecture, DANet
 
@@ -71,41 +66,6 @@ def test_nothing_grows_with_the_square_of_the_positions(network: DANet) -> None:
 
 def test_channel_maps_are_the_output_of_the_module(network: DANet, picture: Image.Image) -> None:
     assert channel_maps(network, picture).shape == (24, 12, 20)
-
-
-def test_the_command_writes_a_picture_and_says_where(
-    network: DANet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    picture: Image.Image,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    network.save_pretrained(tmp_path / "weights")
-    picture.save(tmp_path / "photo.png")
-    words = [str(tmp_path / "photo.png"), "--weights", str(tmp_path / "weights"), "--point", "5,6", "--point", "150,90"]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--channel", "2", "--to", str(tmp_path / "figure.png")])
-    figures.main()
-    assert f"wrote {tmp_path / 'figure.png'}\n" in capsys.readouterr().out
-    with Image.open(tmp_path / "figure.png") as drawn:
-        assert min(drawn.size) > 400
-        assert len(drawn.convert("RGB").getcolors(2**24)) > 100
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--point", "500,2"], "x below 128"),
-        (["--point", "here"], "got 'here'"),
-        (["--channel", "25"], "--channel must be 1 to 24, got 25"),
-    ],
-)
-def test_what_is_not_there_is_said(words, said, network, tmp_path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
-    network.save_pretrained(tmp_path / "weights")
-    target = tmp_path / "figure.png"
-    assert said in refused(
-        figures.main, ["--weights", str(tmp_path / "weights"), "--to", str(target), *words], monkeypatch, capsys
-    )
-    assert not target.exists()
 
 
 def test_a_network_without_the_module_is_refused(picture: Image.Image) -> None:

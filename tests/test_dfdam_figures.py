@@ -1,11 +1,9 @@
 """DF-DAM's pictures of its weights and its confidence: what they show, and the command."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from commands import refused
 from PIL import Image
 from torch.nn import functional
 
@@ -15,7 +13,6 @@ from core.networks.backbones import Backbone
 from papers.dfdam import figures
 from papers.dfdam.attention import attention, channels_to_show, modules_of
 from papers.dfdam.model import DFDAM, Architecture
-from papers.dfdam.recipes import DEMO
 
 TINY = Backbone("resnet10_tiny", output_stride=32)
 
@@ -87,39 +84,3 @@ def test_the_baseline_has_nothing_to_draw() -> None:
     plain = DFDAM(10, Architecture(TINY, "none", False, channels=16)).eval()
     with pytest.raises(ValueError, match=r"no channel weights; take those of a DF-DAM with the module DAFM"):
         attention(plain, picture_of_a_scene())
-
-
-def test_the_command_writes_both_figures(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture_of_a_scene().save(tmp_path / "photo.png")
-    words = [str(tmp_path / "photo.png")] * 2 + ["--weights", str(weights_folder), "--channel", "2", "--channel", "16"]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--to", str(tmp_path / "drawn")])
-    figures.main()
-    for name in ("figure7.png", "figure8.png"):
-        with Image.open(tmp_path / "drawn" / name) as opened:
-            assert min(opened.size) > 200
-            assert len(opened.convert("RGB").getcolors(2**24)) > 50
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["photo.png", "--channel", "17"], "--channel must be 1 to 16, got 17"),
-        (["nowhere.png"], "there is no image file nowhere.png"),
-        (["--to", __file__], "--to must be a folder"),
-        (["--weights", f"runs/{DEMO}"], "run train.py first"),
-    ],
-)
-def test_what_cannot_be_drawn_is_said(
-    words: list[str],
-    said: str,
-    weights_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    picture_of_a_scene().save("photo.png")
-    if "--weights" not in words:
-        words = [*words, "--weights", str(weights_folder)]
-    assert said in refused(figures.main, words, monkeypatch, capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

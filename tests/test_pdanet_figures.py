@@ -1,25 +1,21 @@
 """PDANet's pictures of its attention: what they show, and the command."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from commands import refused
 from PIL import Image
 from torch.nn import functional
 
 from core.datasets.sets import scenes
 from core.images.pixels import to_tensor
 from core.networks.backbones import Backbone
-from papers.pdanet import figures
 from papers.pdanet.attention import attention
 from papers.pdanet.model import (
     LEVELS,
     Architecture,
     PDANet,
 )
-from papers.pdanet.recipes import DEMO
 
 TINY = Backbone("resnet10_tiny")
 
@@ -53,40 +49,6 @@ def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
         for panels, (row, column) in zip(attended, [(level * 88 // 96, 0), (0, level - 1)], strict=True):
             torch.testing.assert_close(panels[place].values, S[row * level + column].reshape(level, level))
             assert panels[place].frame == (row, column)
-
-
-def test_the_command_writes_a_picture(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture_of_a_scene().save(tmp_path / "photo.png")
-    words = [str(tmp_path / "photo.png"), "--weights", str(weights_folder), "--point", "5,6", "--point", "150,90"]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--to", str(tmp_path / "figure.png")])
-    figures.main()
-    with Image.open(tmp_path / "figure.png") as opened:
-        assert opened.width > opened.height > 200
-        assert len(opened.convert("RGB").getcolors(2**24)) > 100
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--point", "500,2"], "x below 128"),
-        (["--point", "here"], "got 'here'"),
-        (["nowhere.png"], "there is no image file nowhere.png"),
-        (["--weights", f"runs/{DEMO}"], "run train.py first"),
-    ],
-)
-def test_what_cannot_be_drawn_is_said(
-    words: list[str],
-    said: str,
-    weights_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if "--weights" not in words:
-        words = [*words, "--weights", str(weights_folder)]
-    assert said in refused(figures.main, words, monkeypatch, capsys)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_baseline_has_nothing_to_draw() -> None:

@@ -1,12 +1,10 @@
 """Figure 6 of SANet: pixel groups by L2 distance, most activated maps, and a picture that can be opened."""
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from commands import refused
 from PIL import Image
 from seeded import noise
 
@@ -17,7 +15,6 @@ from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
 from papers.sanet import attention, figures
 from papers.sanet.model import Architecture, SANet
-from papers.sanet.recipes import DEMO
 
 
 @pytest.fixture(scope="module")
@@ -89,40 +86,6 @@ def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     assert titles[13] == f"#2: head 4, output: class {top}"
     first = attention.most_activated(channels[1].main, *place((150, 90), picture, channels[1].main))
     assert titles[15] == f"#2: head 1, main: map {first + 1}"
-
-
-def test_the_command_writes_a_picture(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--weights", str(weights), "--point", "5,6", "--to", str(tmp_path / "figure.png")]
-    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-    figures.main()
-    with Image.open(tmp_path / "figure.png") as drawn:
-        assert drawn.width > 1000
-        assert drawn.height > 300
-        assert len(drawn.convert("RGB").getcolors(2**24) or []) > 100
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--point", "500,2"], "x below 128"),
-        (["--point", "here"], "got 'here'"),
-        (["nowhere.png"], "there is no image file nowhere.png"),
-        (["--weights", f"runs/{DEMO}"], "run train.py first"),
-    ],
-)
-def test_what_is_not_there_is_said(
-    words: list[str],
-    said: str,
-    weights: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if "--weights" not in words:
-        words = [*words, "--weights", str(weights)]
-    assert said in refused(figures.main, words, monkeypatch, capsys)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:

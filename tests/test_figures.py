@@ -1,0 +1,90 @@
+"""The commands that draw what a network attends to: what they write, and what those of several papers refuse."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from commands import refused
+from networks import PAPERS, tiny
+from PIL import Image
+
+from core.datasets.sets import scenes
+
+OWN = {  # options of a figure, and the files that it writes
+    "danet": (["--point", "5,6", "--point", "150,90", "--channel", "2"], ["figure.png"]),
+    "dfdam": (["--channel", "2", "--channel", "16"], ["figure/figure7.png", "figure/figure8.png"]),
+    "pdanet": (["--point", "5,6", "--point", "150,90"], ["figure.png"]),
+    "ranet": ([], ["figure.png"]),
+    "sanet": (["--point", "5,6"], ["figure.png"]),
+}
+WITH_POINTS = ("danet", "pdanet", "sanet")
+
+ALL = [
+    (["nowhere.png"], "there is no image file nowhere.png"),
+    (["--weights", "runs/{demo}"], "there are no weights in runs/{demo}; run train.py first, or pass --weights"),
+]
+POINTS = [
+    (["--point", "500,2"], "--point must be x,y with x below 160 and y below 96, got '500,2'"),
+    (["--point", "here"], "got 'here'"),
+]
+REFUSED = [(paper, *case) for paper in OWN for case in (ALL + POINTS if paper in WITH_POINTS else ALL)] + [
+    ("danet", ["--channel", "25"], "--channel must be 1 to 24, got 25"),
+    ("dfdam", ["--channel", "65"], "--channel must be 1 to 64, got 65"),
+    ("dfdam", ["--to", "photo.png"], "--to must be a folder"),
+    ("ranet", ["--side", "0"], "at least 1 pixel, got 0"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint of the default network of each paper."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, paper in PAPERS.items():
+        torch.manual_seed(0)
+        architecture = tiny(paper.recipes[paper.demo].architecture)
+        paper.network(10, architecture).save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a photo of 160 x 96 pixels."""
+    monkeypatch.chdir(tmp_path)
+    pixels, _ = scenes.draw(2, 0, height=96, width=160)
+    Image.fromarray(pixels).save("photo.png")
+    return tmp_path
+
+
+def test_every_paper_has_figures() -> None:
+    assert set(OWN) == set(PAPERS)
+
+
+@pytest.mark.parametrize("paper", OWN)
+def test_the_command_writes_pictures_and_says_where(
+    paper: str, weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, files = OWN[paper]
+    to = "figure" if paper == "dfdam" else "figure.png"
+    words = ["photo.png", "--weights", str(weights / paper), *options, "--to", to]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words])
+    import_module(f"papers.{paper}.figures").main()
+    said = capsys.readouterr().out
+    for file in files:
+        assert f"wrote {file}\n" in said
+        with Image.open(file) as drawn:
+            assert min(drawn.size) > 200
+            assert len(drawn.convert("RGB").getcolors(2**24) or []) > 100
+
+
+@pytest.mark.parametrize(("paper", "words", "said"), REFUSED)
+def test_what_cannot_be_drawn_is_said(  # type: ignore[no-untyped-def]
+    paper, words, said, weights, here, monkeypatch, capsys
+) -> None:
+    words = [word.format(demo=PAPERS[paper].demo) for word in words]
+    photo = [] if words[0].endswith(".png") else ["photo.png"]
+    given = [] if "--weights" in words else ["--weights", str(weights / paper)]
+    complained = refused(import_module(f"papers.{paper}.figures").main, [*photo, *words, *given], monkeypatch, capsys)
+    assert said.format(demo=PAPERS[paper].demo) in complained
+    assert [path.name for path in here.iterdir()] == ["photo.png"]
