@@ -1,4 +1,4 @@
-"""Figure 6: sub-attention maps row by row, channel maps, and a picture that can be opened."""
+"""Figure 6: sub-attention maps row by row, and channel maps."""
 
 import pytest
 import torch

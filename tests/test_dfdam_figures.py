@@ -1,4 +1,4 @@
-"""DF-DAM's pictures of its weights and its confidence: what they show, and the command."""
+"""DF-DAM's pictures of its weights and its confidence show what it computes."""
 
 from pathlib import Path
 

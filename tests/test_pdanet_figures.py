@@ -1,4 +1,4 @@
-"""PDANet's pictures of its attention: what they show, and the command."""
+"""PDANet's pictures of its attention show what it computes."""
 
 from pathlib import Path
 
@@ -11,11 +11,7 @@ from core.datasets.sets import scenes
 from core.images.pixels import to_tensor
 from core.networks.backbones import Backbone
 from papers.pdanet.attention import attention
-from papers.pdanet.model import (
-    LEVELS,
-    Architecture,
-    PDANet,
-)
+from papers.pdanet.model import LEVELS, Architecture, PDANet
 
 TINY = Backbone("resnet10_tiny")
 

@@ -1,4 +1,4 @@
-"""Figure 6 of SANet: pixel groups by L2 distance, most activated maps, and a picture that can be opened."""
+"""Figure 6 of SANet: pixel groups by L2 distance, most activated maps, and a line for each point and head."""
 
 import math
 from pathlib import Path
