@@ -223,23 +223,27 @@ def test_gradients_are_difference_quotients(reach: Reach, monkeypatch: pytest.Mo
     directions = {
         layer: [torch.randn(part.shape, generator=generator) for part in parts] for layer, parts in groups.items()
     }
-    slopes = {
-        layer: [slope(term, parts, directions[layer]) for term in terms.values()] for layer, parts in groups.items()
-    }
+    slopes = {name: slopes_along(term, groups, directions) for name, term in terms.items()}
     with torch.no_grad():
         maps = network.backbone(pictures(*SMALL))
     for layer, parts in sorted(groups.items(), key=lambda group: group[0] != "backbone"):
         if layer != "backbone":  # whose maps no other layer changes
             monkeypatch.setattr(network.backbone, "forward", lambda _: maps)
         quotients = difference_quotients(reach, network, parts, directions[layer])
-        for name, ours, quotient in zip(terms, slopes[layer], quotients, strict=True):
-            assert ours == pytest.approx(quotient, rel=1e-3, abs=1e-5), f"{name} along {layer}"
+        for name, quotient in zip(terms, quotients, strict=True):
+            assert slopes[name][layer] == pytest.approx(quotient, rel=1e-3, abs=1e-5), f"{name} along {layer}"
 
 
-def slope(term: Tensor, parameters: list[nn.Parameter], directions: list[Tensor]) -> float:
-    """Return the derivative of a term along a direction, by its gradient."""
-    found = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-    return sum(float((g * d).sum()) for g, d in zip(found, directions, strict=True) if g is not None)
+def slopes_along(
+    term: Tensor, groups: dict[str, list[nn.Parameter]], directions: dict[str, list[Tensor]]
+) -> dict[str, float]:
+    """Return the derivative of a term along the direction of each layer, by its gradient."""
+    every = [parameter for parts in groups.values() for parameter in parts]
+    found = iter(torch.autograd.grad(term, every, retain_graph=True, allow_unused=True))
+    return {
+        layer: sum(float((g * d).sum()) for d in directions[layer] if (g := next(found)) is not None)
+        for layer in groups
+    }
 
 
 @torch.no_grad()

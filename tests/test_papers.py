@@ -1,5 +1,6 @@
 """The contracts that every paper keeps (`papers/__init__.py`), held for all of them alike."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from ci import complexity, golden, learning, rows
 from core import launch
 from core.datasets import DATASETS
 from core.images.classes import IGNORE, Classes
+from core.networks import backbones
 from core.networks.backbones import Backbone
 from core.networks.network import About, Network
 from core.paper import Paper
@@ -70,11 +72,12 @@ def test_rows_that_borrow_weights_name_who_trains_them(paper: Paper) -> None:
 
 @pytest.fixture
 def sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without values there are no regions whose representatives could interact; but O has the size of A."""
+    """A backbone is built once for all networks that have it; RANet's regions need values, but O has the size of A."""
 
     def like(self: Any, A: Tensor, regions: Any) -> Tensor:
         return torch.empty_like(A)
 
+    monkeypatch.setattr(backbones, "build", functools.cache(backbones.build))
     for kind in (papers.ranet.interaction.RegionInteraction, papers.ranet.released.ReleasedInteraction):
         monkeypatch.setattr(kind, "forward", like)
 

@@ -3,7 +3,7 @@
 Without a GPU they are compiled for one, as far as the machine code, and not run.
 
 The interpreter takes the place of the compiler when Triton is imported, so the kernels run in a process of their own,
-which is this file as a script: `python tests/test_ranet_kernels.py RESULTS DEVICE`, or `... compile CAPABILITY`.
+which is this file as a script: `python tests/test_ranet_kernels.py RESULTS DEVICE`, or `... compile CAPABILITY...`.
 """
 
 import importlib.util
@@ -123,12 +123,11 @@ def test_compiled_kernels_equal_the_plain_form(tmp_path: Path, plain: Results) -
 
 @pytest.mark.slow
 @needs_triton
-@pytest.mark.parametrize("capability", [80, 90])  # A100, H100 and H200
-def test_the_kernels_compile_without_a_gpu(capability: int) -> None:
-    command = [sys.executable, __file__, "compile", str(capability)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_the_kernels_compile_without_a_gpu() -> None:
+    """For an A100, and for H100 and H200."""
+    done = subprocess.run([sys.executable, __file__, "compile", "80", "90"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "6 compiled\n"
+    assert done.stdout == "6 compiled\n" * 2
 
 
 def test_the_cases_tell_kernels_from_less(plain: Results) -> None:
@@ -238,6 +237,6 @@ def run_here(file: str, device: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "compile":
-        sys.stdout.write(f"{compile_kernels(int(sys.argv[2]))} compiled\n")
+        sys.stdout.writelines(f"{compile_kernels(int(capability))} compiled\n" for capability in sys.argv[2:])
     else:
         run_here(*sys.argv[1:])

@@ -53,7 +53,7 @@ def context(labels: np.ndarray, pair: tuple[int, int], row: int, column: int) ->
     return [row, column, column - max(left, default=-1), min(right, default=labels.shape[1]) - column]
 
 
-def patches(seed: int, pair: tuple[int, int], per_scene: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def patches(seed: int, pair: tuple[int, int], per_scene: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return statistics, contexts and classes of 7 x 7 patches inside two classes, equally many of each in a scene."""
     rng, found = np.random.default_rng(seed), []
     for image, labels in zip(*sample(seed, 100), strict=True):
