@@ -1,6 +1,7 @@
 """What the tests share: they compute on the CPU, but for those that are marked `cuda`."""
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 
@@ -8,6 +9,15 @@ import jaxtyping
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
+
+
+def pytest_collectstart() -> None:
+    """Import what is large before our packages: what these import first, jaxtyping has compiled from source each time.
+
+    Not above: the process that hands out tests to others imports this file too, and runs none.
+    """
+    for name in ("beartype.door", "huggingface_hub.hf_api", "matplotlib.figure", "scipy.io", "timm", "tyro"):
+        importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
