@@ -306,6 +306,7 @@ def in_the_names_of_its_authors(name: str) -> str:
     return name.replace("head.norm", "norm").replace("head.fc", "head")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["timm", "timm, without classifier", "its authors'"])
 def test_weights_of_another_network_load_strictly(names, tmp_path, image):
     torch.manual_seed(0)
@@ -371,6 +372,7 @@ def test_what_cannot_be_built_is_refused_at_construction(fields, message, no_typ
 # ------------------------------------------------------------------------------------------------------------ weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "pth", "state_dict", "model", "module", "no counters"])
 def test_weights_in_torchvisions_names_load_from_every_kind_of_file(kind, resnet18, image, tmp_path):
     tensors = dict(resnet18.state_dict())

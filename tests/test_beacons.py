@@ -60,6 +60,7 @@ def test_a_block_looks_the_same_in_both_classes() -> None:
     assert spreads[1] == pytest.approx(spreads[0], rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_data_set_is_what_it_says() -> None:
     dataset = datasets.find("beacons")
     for split, (count,) in dataset.counts.items():

@@ -79,6 +79,7 @@ def test_the_command_of_a_paper_writes_it(weights: Path, tmp_path: Path, monkeyp
         assert drawn.width > drawn.height > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

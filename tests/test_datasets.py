@@ -256,6 +256,7 @@ def test_classes_are_checked() -> None:
     assert len(set(Classes.coloured([str(i) for i in range(171)]).palette)) == 171
 
 
+@pytest.mark.slow
 def test_the_embedded_scenes_need_nothing() -> None:
     pairs = read("scenes", None, "train")
     assert isinstance(pairs, Pairs)

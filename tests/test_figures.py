@@ -36,6 +36,8 @@ REFUSED = [(paper, *case) for paper in OWN for case in (ALL + POINTS if paper in
     ("ranet", ["--side", "0"], "at least 1 pixel, got 0"),
 ]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -59,6 +59,7 @@ def test_a_disk_that_is_full_is_known_whatever_the_writer_says(tmp_path: Path, m
         fail(tmp_path / "a", RuntimeError("PytorchStreamWriter failed writing file data/1: file write failed"))
 
 
+@pytest.mark.slow
 def test_what_a_state_needs_is_said_where_a_file_may_not_grow(tmp_path: Path) -> None:
     """PyTorch's own writer says "unexpected pos" then; in a process of its own, for the limit stays."""
     script = """

@@ -155,6 +155,7 @@ def test_a_planted_bug_moves_the_scores_of_an_image(folder: str, bug: Bug, monke
     assert moved_scores(folder, network) != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "bug"), ATTENTION.items(), ids=ATTENTION)
 def test_a_planted_bug_in_an_attention_moves_the_scores(folder: str, bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     network = from_pretrained(GOLDEN / folder)

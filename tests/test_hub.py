@@ -39,6 +39,7 @@ def test_a_recipe_that_no_paper_has_is_refused() -> None:
         paper_of("danet-r1000")
 
 
+@pytest.mark.slow
 @EACH_PAPER
 def test_the_right_network_is_found_and_predicts_any_size(paper: Paper, tmp_path: Path) -> None:
     made = demo(paper)

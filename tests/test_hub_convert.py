@@ -278,6 +278,7 @@ def test_the_command_says_it_in_a_sentence(
 # Every public file of mmsegmentation
 
 
+@pytest.mark.slow
 def test_files_of_mmsegmentation_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     public = {row.row: name for name, recipe in RECIPES.items() for row in recipe.reported if "mmseg" in row.paper}
     assert len(public) == 16
@@ -312,6 +313,7 @@ def test_the_classes_are_those_of_the_data() -> None:
 # Backbones
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "backbone"),
     [
@@ -338,6 +340,7 @@ def drawn(features: Features) -> dict[str, Tensor]:
     return weights({key: tuple(value.shape) for key, value in features.body.state_dict().items()})
 
 
+@pytest.mark.slow
 def test_the_nearest_backbone_is_the_one_that_shares_most(tmp_path: Path) -> None:
     """A large network with a few other names, which differs from a small one in fewer."""
     theirs = drawn(build(Backbone("resnet34", output_stride=32)))

@@ -51,6 +51,7 @@ def card_of(options: Options) -> ModelCard:
     return ModelCard.load(options.run.parent / "repository" / "README.md")
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     assert "holds notes.txt, which would be uploaded too; choose another --to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_said(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +109,7 @@ def test_the_card_can_be_read_back(run: Path) -> None:
     assert {"danet", "semantic-segmentation"} <= set(data["tags"])
 
 
+@pytest.mark.slow
 def test_the_results_of_the_hub_can_be_read_back(run: Path) -> None:
     card_of(Options("danet-demo", run, "org/danet-demo"))
     measured = json.loads((run / "score.json").read_text())
@@ -205,6 +208,7 @@ def test_other_weights_of_the_backbone_are_told(finished: Path) -> None:
     assert "--backbone-weights none\n" in publish.card.card(none).text
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused_under_the_name_of_a_row(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", CHANGED)
     for name in ("danet-demo", "DANet-Demo", "danet-r101-cityscapes"):

@@ -61,6 +61,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- a killed run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "optimisation"),
     [({}, {}), ({"workers": 2}, {}), ({"accumulate": 2}, {}), ({}, {"ema": 0.5}), ({"log_every": 3}, {})],
@@ -89,6 +90,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, run: dict[str, Any], o
     assert [line["step"] for line in whole["metrics"] if "validation" in line] == [3, 6, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_whole_images_of_several_sizes_are_trained_and_go_on_bit_for_bit(tmp_path: Path, shared: bool) -> None:
     """Without a crop a batch is padded to its largest image; a factor that a step shares is that of the step."""
@@ -125,6 +127,7 @@ def test_an_error_ends_a_run_whose_images_other_processes_load(tmp_path: Path) -
     assert "an error that nobody catches" in (tmp_path / "log").read_text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         train(begin(tmp_path / str(workers), workers=workers))

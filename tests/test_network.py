@@ -515,6 +515,7 @@ STRICT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "words"), STRICT)
 def test_types_are_strict(saved: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
     """Python would take "false" for true, and 8.7 or true for a whole number."""

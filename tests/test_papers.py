@@ -214,6 +214,7 @@ def test_a_sixth_paper_touches_its_folder_and_the_list_of_names(
     assert "79.94 mIoU, Table 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_saved_network_comes_back(saved: tuple[Paper, Network, Path]) -> None:
     paper, network, folder = saved
     loaded = paper.network.from_pretrained(folder)

@@ -45,6 +45,7 @@ def assert_equal(ours: Tensor, theirs: Tensor, name: str) -> None:
     assert error < 1e-5, f"{name} differs by {error:.1e} of the largest"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("golden", "layout", "architecture", "dropped", "reshaped"),
     [

@@ -172,6 +172,7 @@ def test_what_cannot_be_switched_off_is_refused() -> None:
         network.without("channel attention").__enter__()
 
 
+@pytest.mark.slow
 def test_the_score_without_each_module_stands_below_the_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

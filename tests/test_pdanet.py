@@ -339,6 +339,7 @@ def test_refusals_say_what_was_given_and_what_is_allowed() -> None:
 # Half precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("head", HEADS)
 def test_half_precision_is_finite_and_close(head: Any, dtype: torch.dtype) -> None:
@@ -399,6 +400,7 @@ def test_parameters(head: Any, whole: float, with_side_classifiers: float) -> No
     assert side == {"pdanet": 4 * 132_096, "danet": 2 * 19_350}.get(head, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10_tiny", "resnet18", "resnet50"])
 @pytest.mark.parametrize("head", HEADS)
 def test_any_backbone_fits(name: Any, head: Any) -> None:

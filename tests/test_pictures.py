@@ -152,6 +152,7 @@ def lines(steps: int, **extra: Any) -> list[dict[str, Any]]:
     return [{"step": step, "loss": 2 / step, "learning_rate": 0.01, **extra} for step in range(1, steps + 1)]
 
 
+@pytest.mark.slow
 def test_curves_have_a_panel_for_what_there_is(tmp_path: Path) -> None:
     terms, scalars = {"terms": {"fused": 1.0, "auxiliary": 0.4}}, {"scalars": {"alpha": 0.1, "beta": 0.2}}
     tested = [{"step": step, "validation": {"mean_iou": 50.0 + step, "pixel_accuracy": 90.0}} for step in (5, 10)]

@@ -273,6 +273,7 @@ def assert_close(ours: Regions, B: Tensor, C: Tensor, form: Form, network: Regio
         torch.testing.assert_close(x, y, atol=1e-11, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_regions_scores_and_gradients_equal_the_definition(tile_sizes: None, form: Form) -> None:
     B, C = maps()
@@ -306,6 +307,7 @@ def test_the_kernel_starts_at_the_identity_and_is_not_released() -> None:
     assert list(RegionConstruction("released").parameters()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_gradients_equal_finite_differences(reading: Reading) -> None:
     B, C = maps(k=2, h=3, w=4)

@@ -42,6 +42,7 @@ def drawn() -> Tensor:
     return W
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [Form(), Form(boundary=False), Form(semantic=False)], ids=str)
 @pytest.mark.parametrize("threshold", [0.55, 0.7])
 def test_regions_scores_and_gradients_equal_the_definition(form: Form, threshold: float) -> None:

@@ -77,6 +77,7 @@ def test_a_run_says_whether_its_backbone_is_computed_again(tmp_path: Path, monke
         assert training.network.backbone.recompute is word
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone", [Backbone("resnet18"), Backbone("resnet50", "deep64"), Backbone("tf_efficientnet_b7")]
 )

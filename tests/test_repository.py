@@ -97,6 +97,7 @@ def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert slept == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "file"), [("hub", "core/__init__.py"), ("papers.danet", "core.py")])
 def test_something_else_named_core_is_said(name: str, file: str) -> None:
     Path(file).parent.mkdir(exist_ok=True)

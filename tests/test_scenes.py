@@ -172,6 +172,7 @@ def test_colour_alone_tells_no_two_classes_apart() -> None:
     assert accuracy[VEGETATION, GRASS] < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [(ROAD, PAVEMENT), (VEGETATION, GRASS)])
 def test_look_alikes_differ_by_context_and_not_by_texture(pair: tuple[int, int]) -> None:
     statistics, contexts, kinds = patches(1, pair)

@@ -246,6 +246,7 @@ def test_what_can_not_be_one_file_is_refused(made: Made, modules: dict[str, str]
         made(**modules)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", list(every()), ids=lambda paper: paper.folder)
 def test_the_file_of_a_paper_needs_few_packages_and_keeps_its_equations(paper: Any) -> None:
     text = folder.modelling(paper, _architecture(paper))

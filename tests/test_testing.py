@@ -38,6 +38,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), to=tmp_path / "score.json", workers=0))
     assert "pavement" in capsys.readouterr().out
@@ -47,6 +48,7 @@ def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.
     assert {"recipe", "commit", "hardware", "date", "protocol", "split"} <= written.keys()
 
 
+@pytest.mark.slow
 def test_reported_numbers_stand_below_the_table(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reported = RECIPES["danet-r101-cityscapes"].reported
     recipe = replace(DEMO, reported=reported)
@@ -54,6 +56,7 @@ def test_reported_numbers_stand_below_the_table(weights: Path, capsys: pytest.Ca
     assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_said(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = DANet.from_pretrained(weights)
     assert network.about is not None
@@ -63,6 +66,7 @@ def test_a_changed_recipe_is_said(weights: Path, capsys: pytest.CaptureFixture[s
     assert "optimisation.batch" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_weights_of_other_classes_are_refused(weights: Path) -> None:
     network = DANet.from_pretrained(weights)
     classes = datasets.read("scenes", None, "val").classes

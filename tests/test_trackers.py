@@ -47,6 +47,7 @@ def read(run: Path) -> Any:
     return reader.Reload()
 
 
+@pytest.mark.slow
 def test_every_step_is_there_once_after_a_kill(run: Path, read: Any) -> None:
     lines = [line for line in tiny.metrics(run) if "loss" in line]
     for tag, values in {

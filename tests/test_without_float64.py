@@ -66,6 +66,7 @@ def network_of(paper: str, changes: dict[str, Any]) -> Network:
     return drawn(PAPERS[paper].network(CLASSES, tiny(type(default)(**changes)))).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paper", "changes"), networks(), ids=str)
 def test_a_step_needs_no_float64(paper: str, changes: dict[str, Any], on_apple: None) -> None:
     network, objective = network_of(paper, changes), PAPERS[paper].objective
@@ -76,6 +77,7 @@ def test_a_step_needs_no_float64(paper: str, changes: dict[str, Any], on_apple: 
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paper", "changes"), networks(), ids=str)
 def test_prediction_needs_no_float64(paper: str, changes: dict[str, Any], on_apple: None) -> None:
     network = network_of(paper, changes).eval()
