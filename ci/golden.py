@@ -66,18 +66,8 @@ PROTOCOL = (
 
 def command(paper: Paper, to: Path) -> list[str]:
     """The words that train the golden network of a paper; `to` is where its run folder goes."""
-    options = [
-        *SHORT,
-        *PROTOCOL,
-        "--recipe.protocol.merge",
-        paper.golden_merge,
-        *MACHINE,
-        "--to",
-        str(to),
-        "--name",
-        paper.demo,
-    ]
-    return [f"papers/{paper.folder}/train.py", paper.demo, *options]
+    options = [*SHORT, *PROTOCOL, "--recipe.protocol.merge", paper.golden_merge, *MACHINE]
+    return [f"papers/{paper.folder}/train.py", paper.demo, *options, "--to", str(to), "--name", paper.demo]
 
 
 def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ import tyro
 
 import papers
 from ci.golden import committed
+from ci.measured import to_toml
 from core import datasets, files
 from core.errors import refuse
 from core.paper import Paper
@@ -63,13 +64,9 @@ def epochs(recipe: str) -> int:
 
 def command(recipe: str, seed: int, to: Path) -> list[str]:
     """The words that train a recipe for the budget."""
-    words = [
-        f"papers/{papers.paper_of(recipe).folder}/train.py",
-        recipe,
-        "--recipe.optimisation.length",
-        str(epochs(recipe)),
-    ]
-    return [*words, "--run.seed", str(seed), "--run.threads", "1", "--to", str(to), "--name", recipe]
+    script, length = f"papers/{papers.paper_of(recipe).folder}/train.py", str(epochs(recipe))
+    options = ["--recipe.optimisation.length", length, "--run.seed", str(seed), "--run.threads", "1"]
+    return [script, recipe, *options, "--to", str(to), "--name", recipe]
 
 
 def trained(recipe: str, seed: int) -> Line:
@@ -215,17 +212,9 @@ def record(chosen: Sequence[Paper], file: Path) -> int:
             codes.append(_say(recipe, f"seed {seed} is not recorded: {line}", 2))
             continue
         with file.open("a", encoding="utf-8") as opened:
-            opened.write(to_toml({**line, "commit": commit}))
+            opened.write(to_toml({**line, "commit": commit}, "run"))
         codes.append(_say(recipe, f"seed {seed}: mIoU {line['mean_iou']:.2f} after {line['seconds']} s", 0))
     return max(codes, default=0)
-
-
-def to_toml(line: Line) -> str:
-    """A line as it is appended."""
-    words = [
-        f"{name} = {value!r}" if not isinstance(value, str) else f'{name} = "{value}"' for name, value in line.items()
-    ]
-    return "\n[[run]]\n" + "".join(f"{word}\n" for word in words)
 
 
 @dataclass(frozen=True)

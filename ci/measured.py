@@ -173,18 +173,14 @@ def refuse_duplicate(new: Entry, entries: list[Entry]) -> None:
             )
 
 
-def to_toml(new: Entry) -> str:
-    """An entry as it is appended, a line for each field."""
-    return "\n[[score]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in new.items())
+def to_toml(new: Entry, kind: str = "score") -> str:
+    """An entry as it is appended to the entries of its kind, a line for each field."""
+    return f"\n[[{kind}]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in new.items())
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_word(name)} = {_toml(item)}" for name, item in value.items()) + " }"
-    return _word(value)
-
-
-def _word(value: Any) -> str:
+        return "{ " + ", ".join(f"{_toml(name)} = {_toml(item)}" for name, item in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
 
 

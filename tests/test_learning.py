@@ -9,7 +9,8 @@ import pytest
 
 import papers
 from ci import golden, learning
-from ci.learning import RECORDED, SEEDS, command, least, main, recorded, to_toml
+from ci.learning import RECORDED, SEEDS, command, least, main, recorded
+from ci.measured import to_toml
 from core import provenance
 
 VALUES = [30.0, 31.0, 32.0, 33.0, 34.0]
@@ -28,6 +29,10 @@ def line(seed: int, value: float, **more: Any) -> dict[str, Any]:
     }
 
 
+def run(line: dict[str, Any]) -> str:
+    return to_toml(line, "run")
+
+
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Five recorded seeds of danet's demo, which is the only network that is trained, and of its baseline."""
@@ -36,7 +41,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         learning, "ladders", lambda chosen: [demos[papers.NAMES.index(paper.folder)] for paper in chosen]
     )
     file = tmp_path / "learning.toml"
-    file.write_text("".join(to_toml(line(seed, value)) for seed, value in enumerate(VALUES)))
+    file.write_text("".join(run(line(seed, value)) for seed, value in enumerate(VALUES)))
     with_baseline(file, [0.1, -0.1, 0.2, -0.2, 0.0])
     return file
 
@@ -44,7 +49,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def with_baseline(file: Path, gains: list[float]) -> None:
     """Record a baseline that the demo of `file` exceeds by these points."""
     lines = [line(seed, VALUES[seed] - gain, recipe="danet-demo-fcn") for seed, gain in enumerate(gains)]
-    file.write_text(file.read_text() + "".join(map(to_toml, lines)))
+    file.write_text(file.read_text() + "".join(map(run, lines)))
 
 
 def train_to(value: float, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
@@ -96,13 +101,13 @@ def test_without_five_seeds_nothing_is_judged(
 
 
 def test_another_budget_is_another_record(file: Path) -> None:
-    file.write_text(file.read_text() + to_toml(line(0, 90.0, epochs=9)) + to_toml(line(1, 31.5)))
+    file.write_text(file.read_text() + run(line(0, 90.0, epochs=9)) + run(line(1, 31.5)))
     assert recorded("danet-demo", file) == {0: 30.0, 1: 31.5, 2: 32.0, 3: 33.0, 4: 34.0}
     assert recorded("sanet-demo", file) == {}
 
 
 def test_recording_goes_on_where_it_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text(to_toml(line(0, 30.0)) + to_toml(line(2, 32.0)))
+    file.write_text(run(line(0, 30.0)) + run(line(2, 32.0)))
     before = file.read_text()
     asked = train_to(40.0, monkeypatch)
     assert main(["danet", "--record", "--file", str(file)]) == 0
@@ -181,7 +186,7 @@ def test_a_gain_within_its_spread_is_told_and_not_held(
 def test_a_gain_of_fewer_than_five_seeds_is_not_judged(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text("".join(to_toml(line(seed, value)) for seed, value in enumerate(VALUES)))
+    file.write_text("".join(run(line(seed, value)) for seed, value in enumerate(VALUES)))
     with_baseline(file, [3.0, 3.0, 3.0, 3.0])
     asked = train_to(30.0, monkeypatch)
     assert main(["danet", "--file", str(file)]) == 2

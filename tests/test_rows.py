@@ -12,7 +12,7 @@ import pytest
 
 import papers
 from ci import rows
-from ci.learning import to_toml
+from ci.measured import to_toml
 from ci.rows import (
     SERVER,
     Row,
@@ -257,7 +257,7 @@ def test_what_the_modules_add_on_embedded_pictures(tmp_path: Path) -> None:
     told = {"seconds": 60, "commit": "b", "date": "2026-11-27", "hardware": "CPU"}
     found = [("danet-demo", 8, 35.0), ("danet-demo", 8, 36.0), ("danet-demo-fcn", 8, 30.0), ("danet-beacons", 16, 87.0)]
     lines = [
-        to_toml({"recipe": recipe, "epochs": epochs, "seed": seed, "mean_iou": value, **told})
+        to_toml({"recipe": recipe, "epochs": epochs, "seed": seed, "mean_iou": value, **told}, "run")
         for seed, (recipe, epochs, value) in enumerate(found)
     ]
     file.write_text("".join(lines))
