@@ -1,4 +1,7 @@
-"""What the tests share: they compute on the CPU, but for those that are marked `cuda`."""
+"""What the tests share: they compute on the CPU, but for those that are marked `cuda`.
+
+Large packages are not imported above: the process that hands out tests to others imports this file too, and runs none.
+"""
 
 import contextlib
 import importlib
@@ -7,21 +10,18 @@ from collections.abc import Iterator
 
 import jaxtyping
 import pytest
-import torch
-from accelerate.state import AcceleratorState, GradientState
 
 
 def pytest_collectstart() -> None:
-    """Import what is large before our packages: what these import first, jaxtyping has compiled from source each time.
-
-    Not above: the process that hands out tests to others imports this file too, and runs none.
-    """
+    """Import what is large before our packages: jaxtyping has what these import compiled from source each time."""
     for name in ("beartype.door", "huggingface_hub.hf_api", "matplotlib.figure", "scipy.io", "timm", "tyro"):
         importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""
+    import torch
+
     if torch.cuda.is_available():
         return
     for item in items:
@@ -34,7 +34,7 @@ def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A test means the CPU unless it says otherwise, and so do the processes that it starts."""
     if request.node.get_closest_marker("cuda") is None:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,6 +61,8 @@ def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Equality to the last bit needs the same number of threads in every process."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -70,6 +72,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def alone(one_thread: None) -> Iterator[None]:
     """A run is the first of its process, and leaves nothing of it to others."""
+    from accelerate.state import AcceleratorState, GradientState
+
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
