@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from PIL import Image
-from tqdm import tqdm
 
 from core import machine
 from core.errors import door
@@ -27,6 +26,7 @@ from core.memory import device_of, free_memory
 from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.networks.workload import scores_bytes
+from core.progress import progress
 from core.recipe import Precision, Protocol
 from hub.networks import from_pretrained
 
@@ -112,7 +112,7 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
             "".join(f"{' '.join(name.split())}\n" for name in network.classes.names), encoding="utf-8"
         )
     problems = []
-    for file, name in tqdm(found.items(), unit="image"):
+    for file, name in progress(found.items(), "predicting", len(found), "image"):
         try:
             _refuse_too_large(file, network, protocol)
             prediction = network.predict(file, protocol, options.precision)

@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from core.datasets.progress import progress
 from core.datasets.samples import Pair, Pairs, labels_of, refuse_other_size, refuse_other_values
 from core.files import said_if_unwritable
 from core.images.bands import read_channels
 from core.images.classes import IGNORE
 from core.images.reading import Embedded, Source
+from core.progress import progress
 
 LAYOUT = 2
 """Part of every name; another number makes all entries again."""

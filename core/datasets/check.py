@@ -11,13 +11,13 @@ from PIL import Image
 
 from core.datasets.dataset import TEST, DataSet
 from core.datasets.processes import in_processes
-from core.datasets.progress import progress
 from core.datasets.samples import Pair, Pairs, WrongValuesError, examine, labels_of, too_few_classes
 from core.errors import listed
 from core.images.bands import read_shown
 from core.images.classes import IGNORE, Classes
 from core.images.pictures import colourise, overlay
 from core.images.sheets import contact_sheet
+from core.progress import progress
 
 CHUNK = 16
 """Pairs that a process is handed at once."""

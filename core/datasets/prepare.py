@@ -22,10 +22,10 @@ import numpy as np
 from PIL import Image
 
 from core.datasets.processes import in_processes
-from core.datasets.progress import progress
 from core.datasets.samples import Pair, from_files
 from core.files import make_folder, write_json, written_aside
 from core.images.reading import header
+from core.progress import progress
 
 MANIFEST = "prepared.json"
 VERSION = 2

@@ -10,10 +10,10 @@ import numpy as np
 from huggingface_hub import HfApi
 from PIL import Image
 
-from core.datasets.progress import progress
 from core.datasets.samples import Pairs, examine
 from core.images.classes import Classes
 from core.images.reading import Embedded
+from core.progress import progress
 
 PIECE = 256 * 2**20
 """Bytes of images after which a file ends; a row of a stream waits for no more than that."""

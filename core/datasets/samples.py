@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.datasets.progress import progress
 from core.images.bands import header_of, read_shown
 from core.images.classes import IGNORE, Classes
 from core.images.reading import Header, Source, missing, read_labels
+from core.progress import progress
 
 DARK = 32
 """An image is dark if all its values stay below this of 255."""

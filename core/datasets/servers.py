@@ -28,9 +28,9 @@ from torch import Tensor
 from core import datasets
 from core.datasets import Pairs
 from core.datasets.dataset import TEST, Server
-from core.datasets.progress import progress
 from core.errors import require
 from core.images.classes import Colour
+from core.progress import progress
 
 SHOWN = 5
 """How many wrong files an error names."""

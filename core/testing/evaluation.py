@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from core.datasets.loading import loading
-from core.datasets.progress import progress
 from core.images.classes import Classes
 from core.networks.inference import infer
+from core.progress import progress
 from core.recipe import Protocol
 from core.testing.metrics import Score, confusion
 

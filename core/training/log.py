@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from core.datasets.progress import SILENCE
 from core.datasets.transforms import Batch
+from core.progress import SILENCE
 from core.testing.metrics import Score
 from core.training import checkpoint
 from core.training.folder import METRICS, SCORE, STATE
