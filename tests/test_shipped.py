@@ -155,6 +155,20 @@ def test_a_run_is_shipped_and_loaded_by_its_name(run: Path, data: Path, shelf: P
     assert torch.equal(kind.from_pretrained(NAME).classify[1].weight, loaded.classify[1].weight)
 
 
+@pytest.mark.parametrize("name", hub.shipped())
+def test_every_network_that_comes_along_is_what_its_folder_says(name: str) -> None:
+    loaded = hub.from_pretrained(name, verify=True, local_files_only=True)
+    folder, about = repository.SHIPPED / name, loaded.about
+    assert about is not None
+    assert ship.publish.as_used(recipe(name), about) == (recipe(name), {})
+    score = files.read_json(folder / "score.json")
+    assert score["weights"] == files.sha256(folder / "model.safetensors")
+    assert (score["recipe"], score["split"], score["images"]) == (name, "test", 233)
+    assert f"| {score['mean_iou']:.2f} |" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "on CamVid and on nothing else" in (folder / "LICENCE").read_text(encoding="utf-8")
+    ship.refuse_too_large(folder / "model.safetensors", name)
+
+
 def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path, shelf: Path) -> None:
     folder = ship.ship(ship.Options(NAME, run, data))
     score = files.read_json(folder / "score.json")
