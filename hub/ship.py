@@ -95,12 +95,10 @@ def ship(options: Options) -> Path:
     evaluate_checkpoint(
         paper.network, EvaluationOptions(recipe, weights=str(aside), data=options.data, to=aside / SCORE)
     )
-    circumstances = files.read_json(options.run / SCORE) or {}
-    training = {
-        name: circumstances[name]
-        for name in ("seed", "processes", "precision", "training_seconds")
-        if name in circumstances
-    }
+    run = files.read_json(options.run / SCORE) or {}
+    training = {name: run[name] for name in ("seed", "processes", "precision", "training_seconds") if name in run}
+    if "hardware" in run:
+        training["training_hardware"] = run["hardware"]
     score = {**files.read_json(aside / SCORE), **training}
     files.write_json(aside / SCORE, {name: value for name, value in score.items() if name != "confusion"})
     publication = Publication(recipe.name, paper, used, network, about, changed, ((used, score),))

@@ -110,7 +110,15 @@ def run(tmp_path: Path) -> Path:
     """A run folder as the training leaves it."""
     made_up().save_pretrained(tmp_path / "run")
     files.write_json(
-        tmp_path / "run" / "score.json", {"seed": 2, "processes": 1, "precision": "bf16", "mean_iou": 99.0}
+        tmp_path / "run" / "score.json",
+        {
+            "seed": 2,
+            "processes": 1,
+            "precision": "bf16",
+            "mean_iou": 99.0,
+            "training_seconds": 60,
+            "hardware": "abacus",
+        },
     )
     return tmp_path / "run"
 
@@ -179,6 +187,8 @@ def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path
     assert f'hub.from_pretrained("{NAME}")' in card
     assert f"| {score['mean_iou']:.2f} |" in card
     assert f"train.py {NAME} --data DIR --run.seed 2 --run.precision bf16" in card
+    assert "It took 1 min 0 s on abacus (bf16, 1 process). The seed was 2." in card
+    assert "abacus, " not in card  # it was tested here
     assert "huggingface.co" not in card
     assert "CC BY-NC 4.0" in card
     licence = (folder / "LICENCE").read_text()
