@@ -91,8 +91,8 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
     values = [value_of(entry, metric) for entry in found if entry["commit"] == found[-1]["commit"]]
     known = [value for value in values if value is not None]
     if len(known) < 2:
-        threads = [entry["hardware"] for entry in found[-1:] if "threads" in entry["hardware"]]
-        return "".join(f"{value:.2f}" for value in known) + "".join(f" ({hardware})" for hardware in threads)
+        threads = re.findall(r"\d+ threads?\b", found[-1]["hardware"]) if found else []
+        return "".join(f"{value:.2f}" for value in known) + "".join(f" ({number})" for number in threads)
     return _of_seeds(known, f", {len(known)} seeds")
 
 

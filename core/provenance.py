@@ -13,7 +13,8 @@ def hardware() -> str:
     """This computer in words, for the record beside a measured number."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} {'threads' if threads > 1 else 'thread'}, {platform.machine()}"
 
 
 def processor() -> str:

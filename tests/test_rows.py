@@ -180,7 +180,8 @@ def test_the_latest_commit_counts_and_seeds_are_averaged() -> None:
 
 def test_the_threads_of_a_cpu_are_told() -> None:
     threads = "CPU, 2 threads, x86_64"
-    assert latest("danet-demo", "mIoU", [entry(50.0, hardware=threads)]) == f"50.00 ({threads})"
+    assert latest("danet-demo", "mIoU", [entry(50.0, hardware=threads)]) == "50.00 (2 threads)"
+    assert latest("danet-demo", "mIoU", [entry(50.0, hardware="CPU, 1 thread, x86_64")]) == "50.00 (1 thread)"
     assert latest("danet-demo", "mIoU", [entry(50.0, "a", hardware=threads), entry(52.0)]) == "52.00"
 
 
