@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 
@@ -322,6 +323,7 @@ def test_the_command_of_the_paper_is_what_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A golden network under its demo recipe, tested by evaluate.py: against a wrong score, then against its own."""
+    monkeypatch.setattr(check.subprocess, "run", forked.served)
     weights = GOLDEN / "dfdam"
     where = ["dfdam-demo", "--weights", str(weights), "--gate", "regression", "--json", "--workers", "0"]
     file = tmp_path / "measured.toml"

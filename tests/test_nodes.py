@@ -1,33 +1,11 @@
-"""Several computers, as far as one can show it: launchers and processes that meet at an address of this one."""
+"""What becomes of the processes of a run, on one computer or several, when one of them is lost."""
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import forked
 import pytest
-import tiny
-from tiny import NAME, differing, left
-
-SCRIPT = str(Path(tiny.__file__).with_name("tiny_train.py"))
-
-
-@pytest.mark.slow
-def test_two_launchers_of_one_process_equal_two_processes(tmp_path: Path) -> None:
-    """As on two nodes: each has its own `torchrun`, and they meet at the first one's address."""
-    meet = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(forked.port())]
-    job = {"to": tmp_path / "nodes", "run": {"validate_every": 1, "keep": "best"}}
-    launchers = []
-    for rank in range(2):
-        words = ["-m", "torch.distributed.run", *meet, "--node_rank", str(rank), SCRIPT, json.dumps([job], default=str)]
-        with (tmp_path / f"{rank}.log").open("w") as log:
-            launchers.append(subprocess.Popen([sys.executable, *words], env=tiny.environment(), stdout=log, stderr=log))
-    assert [launcher.wait() for launcher in launchers] == [0, 0], (tmp_path / "0.log").read_text()
-    one = {**job, "to": tmp_path / "one"}
-    assert forked.run(2, [one], tmp_path / "one.log") == 0, (tmp_path / "one.log").read_text()
-    assert differing(left(tmp_path / "one" / NAME), left(tmp_path / "nodes" / NAME)) == []
+from tiny import NAME
 
 
 @pytest.mark.slow

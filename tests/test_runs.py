@@ -282,18 +282,33 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_launcher_saves_and_the_same_command_goes_on(tmp_path: Path, whole: dict[int, Path]) -> None:
-    """`torchrun` passes it on to both processes."""
+def test_launchers_of_two_nodes_equal_two_processes_and_pass_a_signal_on(
+    tmp_path: Path, whole: dict[int, Path]
+) -> None:
+    """As on two nodes: each has its own `torchrun`, they meet at the first one's address, and all stop with one."""
+    best = {"to": tmp_path / "nodes", "run": {"validate_every": 1, "keep": "best"}}
     job = {"to": tmp_path / "stopped", "pause": 0.1, "run": {"save_every": 100, "workers": 1}}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [sys.executable, *launcher, tiny_train.__file__, json.dumps([job], default=str)]
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(words, env=tiny.environment(), stdout=output, stderr=output)
-    wait_for_steps(job["to"] / NAME, 2, lambda: process.poll() is None)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() != 0
-    goes_on(job, 2, log, whole)
+    meet = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(forked.port())]
+    logs, launchers = [tmp_path / "0.log", tmp_path / "1.log"], []
+    for rank, log in enumerate(logs):
+        words = ["-m", "torch.distributed.run", *meet, "--node_rank", str(rank), tiny_train.__file__]
+        with log.open("w") as output:
+            launchers.append(
+                subprocess.Popen(
+                    [sys.executable, *words, json.dumps([best, job], default=str)],
+                    env=tiny.environment(),
+                    stdout=output,
+                    stderr=output,
+                )
+            )
+    wait_for_steps(job["to"] / NAME, 2, lambda: launchers[0].poll() is None)
+    launchers[1].send_signal(signal.SIGTERM)
+    assert 0 not in [launcher.wait() for launcher in launchers]
+    goes_on(job, 2, logs[0], whole)
+
+    one = {**best, "to": tmp_path / "one"}
+    assert forked.run(2, [one], tmp_path / "one.log") == 0, (tmp_path / "one.log").read_text()
+    assert differing(left(tmp_path / "one" / NAME), left(tmp_path / "nodes" / NAME)) == []
 
 
 # ---- what is kept
