@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from test_datasets import table
 
-from core.datasets import DATASETS, Pair, Pairs, find, progress, read
+from core import progress
+from core.datasets import DATASETS, Pair, Pairs, find, read
 from core.datasets import check as inspection
 from core.datasets import push as publication
 from core.datasets.__main__ import main

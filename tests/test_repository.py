@@ -23,6 +23,7 @@ UNREACHABLE = "http://127.0.0.1:9"  # a port that nobody listens at
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(repository, "SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture
