@@ -110,10 +110,14 @@ def port() -> int:
         return int(opened.getsockname()[1])
 
 
-def served(words: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
-    """Do as `subprocess.run` does with a command of Python, in a fork of the server; all that it says is an error."""
+def served(words: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+    """Do as `subprocess.run` does with a command of Python, in a fork of the server; all that it says is an error.
+
+    What is given in capitals is a variable of its environment.
+    """
+    variables = {name: value for name, value in given.items() if name.isupper()}
     with tempfile.NamedTemporaryFile("r") as log:
-        code = wait(fork(be, words[1:], log=Path(log.name)))
+        code = wait(fork(be, words[1:], log=Path(log.name), **variables))
         return subprocess.CompletedProcess(words, code, "", log.read())
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from core.images.classes import IGNORE, Classes
 from core.testing.metrics import Score, confusion
@@ -28,6 +27,12 @@ def classes(number: int) -> Classes:
 @pytest.mark.parametrize(("num_classes", "present"), [(2, 2), (5, 5), (19, 19), (19, 11), (171, 60)])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
 def test_equals_torchmetrics(num_classes: int, present: int, dtype: torch.dtype) -> None:
+    from torchmetrics.classification import (  # takes seconds, and this test alone needs it
+        MulticlassAccuracy,
+        MulticlassConfusionMatrix,
+        MulticlassJaccardIndex,
+    )
+
     pairs = [random_pair(num_classes, seed, present) for seed in range(3)]
     counts = torch.stack([confusion(a.to(dtype), b.to(dtype), num_classes) for a, b in pairs]).sum(dim=0)
     score = Score(classes(num_classes), counts)

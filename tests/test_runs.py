@@ -241,8 +241,6 @@ def test_a_run_knows_its_data_from_anywhere(tmp_path: Path) -> None:
 
 # ---- signals
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
@@ -266,8 +264,9 @@ def goes_on(job: dict[str, Any], processes: int, log: Path, whole: dict[int, Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("number", "processes"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGHUP, 2)]
+)
 def test_a_signal_saves_and_the_same_command_goes_on(
     tmp_path: Path, number: int, processes: int, whole: dict[int, Path]
 ) -> None:
