@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -110,14 +110,13 @@ def port() -> int:
         return int(opened.getsockname()[1])
 
 
-def served(words: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+def served(words: Sequence[str], env: Mapping[str, str] | None = None, **_: Any) -> subprocess.CompletedProcess[str]:
     """Do as `subprocess.run` does with a command of Python, in a fork of the server; all that it says is an error.
 
-    What is given in capitals is a variable of its environment.
+    The environment is that of the server, and what `env` has besides.
     """
-    variables = {name: value for name, value in given.items() if name.isupper()}
     with tempfile.NamedTemporaryFile("r") as log:
-        code = wait(fork(be, words[1:], log=Path(log.name), **variables))
+        code = wait(fork(be, words[1:], log=Path(log.name), **(env or {})))
         return subprocess.CompletedProcess(words, code, "", log.read())
 
 

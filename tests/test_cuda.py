@@ -117,7 +117,7 @@ def compiles_once_for_all_sizes(paper: Paper) -> None:
     recipe = short(paper)
     network, loss = paper.build(recipe).train(), paper.objective(recipe.architecture)
     torch.compiler.reset()
-    counter = CompileCounterWithBackend("eager")
+    counter = CompileCounterWithBackend("aot_eager")
     with patch.object(torch, "compile", partial(torch.compile, backend=counter)):
         compiled = machine.compiled(network)
     for height, width in ((64, 64), (72, 88), (96, 80), (64, 104), (88, 88), (120, 72)):

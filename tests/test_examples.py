@@ -43,7 +43,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
     code = program()
     assert "STEPS = 40" in code
     (tmp_path / "program.py").write_text(code.replace("STEPS = 40", "STEPS = 2"), encoding="utf-8")
-    done = forked.served([sys.executable, str(tmp_path / "program.py")], TMPDIR=str(tmp_path))
+    done = forked.served([sys.executable, str(tmp_path / "program.py")], env={"TMPDIR": str(tmp_path)})
     said = done.stderr
     assert done.returncode == 0, said
     assert "DANet knows" in said

@@ -12,12 +12,18 @@ from PIL import Image
 
 from core.datasets.sets import scenes
 
-OWN = {  # options of a figure, and the files that it writes
-    "danet": (["--point", "5,6", "--point", "150,90", "--channel", "2"], ["figure.png"]),
-    "dfdam": (["--channel", "2", "--channel", "16"], ["figure/figure7.png", "figure/figure8.png"]),
-    "pdanet": (["--point", "5,6", "--point", "150,90"], ["figure.png"]),
-    "ranet": ([], ["figure.png"]),
-    "sanet": (["--point", "5,6"], ["figure.png"]),
+Drawn = tuple[list[str], list[str], tuple[int, int]]
+
+OWN: dict[str, Drawn] = {  # words, the files that they write, and what these exceed in width and height
+    "danet": (["photo.png", "--point", "5,6", "--point", "150,90", "--channel", "2"], ["figure.png"], (400, 400)),
+    "dfdam": (
+        ["photo.png", "photo.png", "--channel", "2", "--channel", "16"],
+        ["figure/figure7.png", "figure/figure8.png"],
+        (200, 200),
+    ),
+    "pdanet": (["photo.png", "--point", "5,6", "--point", "150,90"], ["figure.png"], (200, 200)),
+    "ranet": (["photo.png"], ["figure.png"], (200, 200)),
+    "sanet": (["photo.png", "--point", "5,6"], ["figure.png"], (1000, 300)),
 }
 WITH_POINTS = ("danet", "pdanet", "sanet")
 
@@ -67,16 +73,18 @@ def test_every_paper_has_figures() -> None:
 def test_the_command_writes_pictures_and_says_where(
     paper: str, weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options, files = OWN[paper]
+    own, files, (width, height) = OWN[paper]
     to = "figure" if paper == "dfdam" else "figure.png"
-    words = ["photo.png", "--weights", str(weights / paper), *options, "--to", to]
+    words = [*own, "--weights", str(weights / paper), "--to", to]
     monkeypatch.setattr(sys, "argv", ["figures.py", *words])
     import_module(f"papers.{paper}.figures").main()
     said = capsys.readouterr().out
     for file in files:
         assert f"wrote {file}\n" in said
         with Image.open(file) as drawn:
-            assert min(drawn.size) > 200
+            assert drawn.width > width
+            assert drawn.height > height
+            assert paper != "pdanet" or drawn.width > drawn.height
             assert len(drawn.convert("RGB").getcolors(2**24) or []) > 100
 
 

@@ -19,7 +19,7 @@ from core.networks import repository
 from core.networks.network import About, Network
 from core.recipe import Recipe
 from core.values import to_json
-from hub import ship
+from hub import publish, ship
 
 NAME = "danet-tiny-camvid"
 
@@ -168,11 +168,12 @@ def test_every_network_that_comes_along_is_what_its_folder_says(name: str) -> No
     loaded = hub.from_pretrained(name, verify=True, local_files_only=True)
     folder, about = repository.SHIPPED / name, loaded.about
     assert about is not None
-    assert ship.publish.as_used(recipe(name), about) == (recipe(name), {})
+    assert publish.as_used(recipe(name), about) == (recipe(name), {})
     score = files.read_json(folder / "score.json")
     assert score["weights"] == files.sha256(folder / "model.safetensors")
     assert (score["recipe"], score["split"], score["images"]) == (name, "test", 233)
     assert f"| {score['mean_iou']:.2f} |" in (folder / "README.md").read_text(encoding="utf-8")
+    assert f"{score['mean_iou']:.2f}" in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert "on CamVid and on nothing else" in (folder / "LICENCE").read_text(encoding="utf-8")
     ship.refuse_too_large(folder / "model.safetensors", name)
 
