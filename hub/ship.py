@@ -96,9 +96,8 @@ def ship(options: Options) -> Path:
         paper.network, EvaluationOptions(recipe, weights=str(aside), data=options.data, to=aside / SCORE)
     )
     run = files.read_json(options.run / SCORE) or {}
-    training = {name: run[name] for name in ("seed", "processes", "precision", "training_seconds") if name in run}
-    if "hardware" in run:
-        training["training_hardware"] = run["hardware"]
+    training = {name: run[name] for name in ("seed", "processes", "training_seconds") if name in run}
+    training |= {f"training_{name}": run[name] for name in ("hardware", "precision") if name in run}
     score = {**files.read_json(aside / SCORE), **training}
     files.write_json(aside / SCORE, {name: value for name, value in score.items() if name != "confusion"})
     publication = Publication(recipe.name, paper, used, network, about, changed, ((used, score),))
