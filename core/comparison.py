@@ -24,7 +24,7 @@ from core import datasets
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs
 from core.errors import door, require
-from core.figures import write
+from core.figures import refuse_no_picture, write
 from core.images import pictures, sheets
 from core.images.bands import shown
 from core.networks.network import Network
@@ -124,14 +124,11 @@ def main(
         draw: makes them, by the files where they go.
     """
     arguments = sys.argv[1:]
-    if arguments[:1] == [WORD]:
-        with door():
-            chosen = tyro.cli(Options, description=__doc__, args=arguments[1:])
-            drawn = sheet(kind, chosen)
-        drawn.save(chosen.to)
-        sys.stdout.write(f"wrote {chosen.to}\n")
-        return
     with door():
-        found = draw(tyro.cli(options, description=description, args=arguments))
-    for path, figure in found.items():
-        write(figure, path)
+        if arguments[:1] == [WORD]:
+            chosen = tyro.cli(Options, description=__doc__, args=arguments[1:])
+            refuse_no_picture(chosen.to)
+            write(sheet(kind, chosen), chosen.to)
+            return
+        for path, figure in draw(tyro.cli(options, description=description, args=arguments)).items():
+            write(figure, path)

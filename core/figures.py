@@ -11,6 +11,8 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from core import datasets
+from core.errors import require
+from core.files import make_folder, said_if_unwritable
 from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
 from core.images.pictures import percent, shares
@@ -22,6 +24,9 @@ Kind = TypeVar("Kind", bound=Network)
 
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
+
+ENDINGS = (".png", ".jpg", ".pdf")
+"""Of the files that figures are written to."""
 
 Cell = tuple[str, Image.Image] | Curves
 """A picture with its title, or a diagram."""
@@ -125,10 +130,24 @@ def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> 
     return figure
 
 
-def write(figure: Figure, path: Path) -> None:
-    """Write a figure, and say where."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+def refuse_no_picture(path: Path) -> None:
+    """Refuse a file whose name says no format of pictures.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    require(path.suffix.lower() in ENDINGS, f"--to must end in {', '.join(ENDINGS)}, got {str(path)!r}")
+
+
+def write(figure: Figure | Image.Image, path: Path) -> None:
+    """Write a figure or a picture, and say where.
+
+    Raises:
+        ValueError: if nothing may be written there.
+    """
+    make_folder(path.parent)
+    with said_if_unwritable(path):
+        figure.save(path) if isinstance(figure, Image.Image) else figure.savefig(path, dpi=120)
     sys.stdout.write(f"wrote {path}\n")
 
 

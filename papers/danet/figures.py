@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import cell, load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import cell, load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
 from core.images.panels import Panel
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet
@@ -39,8 +39,9 @@ def figure(options: Options) -> Figure:
     """Draw what the options say.
 
     Raises:
-        ValueError: if the photo, the weights, a point or a channel does not exist.
+        ValueError: if the photo, the weights, a point or a channel does not exist, or the file would be no picture.
     """
+    refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(DANet, options.weights, Options().weights)
     points = parse_points(options.point, picture)

@@ -14,7 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO
@@ -36,8 +36,9 @@ def figure(options: Options) -> Figure:
     """Draw what the options say.
 
     Raises:
-        ValueError: if the photo, the weights or a point does not exist.
+        ValueError: if the photo, the weights or a point does not exist, or the file would be no picture.
     """
+    refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(PDANet, options.weights, Options().weights)
     points = parse_points(options.point, picture)

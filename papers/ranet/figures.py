@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from core import comparison, datasets
 from core.errors import require, unknown
-from core.figures import cell, open_photo, sheet
+from core.figures import cell, open_photo, refuse_no_picture, sheet
 from core.images.pixels import as_tested
 from core.networks import repository
 from core.networks.network import About
@@ -80,6 +80,7 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: if the photo or the weights do not exist, or have no regions, or the side is not positive.
     """
+    refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     if options.side is not None and options.side < 1:
         raise ValueError(f"--side must be at least 1 pixel, got {options.side}")

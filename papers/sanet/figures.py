@@ -16,7 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
 from papers.sanet.attention import HEADS, attention
 from papers.sanet.model import SANet
 from papers.sanet.recipes import DEMO
@@ -38,8 +38,9 @@ def figure(options: Options) -> Figure:
     """Draw what the options say.
 
     Raises:
-        ValueError: if the photo, the weights or a point does not exist.
+        ValueError: if the photo, the weights or a point does not exist, or the file would be no picture.
     """
+    refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(SANet, options.weights, Options().weights)
     points = parse_points(options.point, picture, 3)
