@@ -24,7 +24,8 @@ from core import datasets
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs
 from core.errors import door, require
-from core.figures import refuse_no_picture, write
+from core.figures import write
+from core.files import refuse_no_picture
 from core.images import pictures, sheets
 from core.images.bands import shown
 from core.networks.network import Network

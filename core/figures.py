@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from core import datasets
-from core.errors import require
 from core.files import make_folder, said_if_unwritable
 from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
@@ -24,9 +23,6 @@ Kind = TypeVar("Kind", bound=Network)
 
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
-
-ENDINGS = (".png", ".jpg", ".pdf")
-"""Of the files that figures are written to."""
 
 Cell = tuple[str, Image.Image] | Curves
 """A picture with its title, or a diagram."""
@@ -128,15 +124,6 @@ def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> 
             axis.set_axis_off()
     figure.legend(handles=entries, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=8)
     return figure
-
-
-def refuse_no_picture(path: Path) -> None:
-    """Refuse a file whose name says no format of pictures.
-
-    Raises:
-        ValueError: naming those that there are.
-    """
-    require(path.suffix.lower() in ENDINGS, f"--to must end in {', '.join(ENDINGS)}, got {str(path)!r}")
 
 
 def write(figure: Figure | Image.Image, path: Path) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.errors import require
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a full disk, a used-up quota, and a limit of the size of a file."""
 
@@ -41,6 +43,19 @@ def make_folder(path: Path) -> None:
     """
     with said_if_unwritable(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+PICTURES = (".png", ".jpg", ".pdf")
+"""Endings of the files that figures are written to."""
+
+
+def refuse_no_picture(path: Path, option: str = "--to") -> None:
+    """Refuse a file whose name says no format of pictures, before one is made.
+
+    Raises:
+        ValueError: naming the option and the endings that there are.
+    """
+    require(path.suffix.lower() in PICTURES, f"{option} must end in {', '.join(PICTURES)}, got {str(path)!r}")
 
 
 def synchronise(path: Path) -> None:

@@ -470,6 +470,12 @@ def test_labels_that_are_no_images_are_refused(remote: Path, tmp_path: Path) -> 
         read(f"hub:{tmp_path / 'a'}", None, "train")
 
 
+def test_a_contact_sheet_that_is_no_picture_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("check", "folder", folder, "--processes", "0", "--sheet", "sheet")
+    assert "--sheet must end in .png, .jpg, .pdf, got 'sheet'" in capsys.readouterr().err
+
+
 def test_a_contact_sheet_of_an_earlier_call_is_removed(folder: Path) -> None:
     assert run("check", "folder", folder, "--processes", "0") == 0
     assert Path("runs/check-folder.png").is_file()

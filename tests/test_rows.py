@@ -185,11 +185,11 @@ def test_the_threads_of_a_cpu_are_told() -> None:
     assert latest("danet-demo", "mIoU", [entry(50.0, "a", hardware=threads), entry(52.0)]) == "52.00"
 
 
-def test_the_first_page_has_networks_of_camvid_only() -> None:
-    camvid = entry(50.0, recipe="danet-tiny-camvid")
-    page = first_page([entry(58.0), camvid])  # type: ignore[list-item]
-    assert "`danet-tiny-camvid` 50.00" in page
-    assert "danet-demo" not in page
+def test_the_first_page_has_the_ladder_on_photographs() -> None:
+    without = entry(51.0, recipe="danet-tiny-camvid-fcn")
+    page = first_page([entry(58.0), entry(50.0, recipe="danet-tiny-camvid"), without])  # type: ignore[list-item]
+    assert "| 81.50 | not trained here | 50.00 | 51.00 |" in page
+    assert "58.00" not in page
 
 
 def test_a_changed_recipe_is_not_the_row() -> None:

@@ -20,7 +20,7 @@ from core.datasets import check as inspection
 from core.datasets import prepare as conversion
 from core.datasets import servers
 from core.errors import door
-from core.files import make_folder, said_if_unwritable
+from core.files import make_folder, refuse_no_picture, said_if_unwritable
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]
@@ -67,6 +67,8 @@ def check(
 ) -> int:
     """Look at every file: layout, counts, sizes, values. Ends with "ready", or with what is missing and where it is."""
     with door():
+        if sheet is not None:
+            refuse_no_picture(sheet, "--sheet")
         report = inspection.inspect(_found(name, folder), folder, splits, processes)
         picture = inspection.sheet(report)
     file = sheet or Path("runs") / f"check-{Path(name.partition(':')[2] or name).name}.png"

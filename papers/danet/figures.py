@@ -13,7 +13,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import cell, load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
+from core.figures import cell, load, of_points, open_photo, overview, parse_points, sheet
+from core.files import refuse_no_picture
 from core.images.panels import Panel
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet

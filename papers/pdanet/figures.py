@@ -14,7 +14,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
+from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.files import refuse_no_picture
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO

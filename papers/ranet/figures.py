@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from core import comparison, datasets
 from core.errors import require, unknown
-from core.figures import cell, open_photo, refuse_no_picture, sheet
+from core.figures import cell, open_photo, sheet
+from core.files import refuse_no_picture
 from core.images.pixels import as_tested
 from core.networks import repository
 from core.networks.network import About

@@ -16,7 +16,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, refuse_no_picture, sheet
+from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.files import refuse_no_picture
 from papers.sanet.attention import HEADS, attention
 from papers.sanet.model import SANet
 from papers.sanet.recipes import DEMO
