@@ -31,6 +31,7 @@ from ci.judgement import Gate, Judgement, Report, printed, regression, reproduct
 from ci.measured import MEASURED, Entry, changes, conditions, scores
 from ci.rows import caveats
 from core import datasets, files
+from core.errors import require
 from core.networks import configuration, repository
 from core.paper import Paper
 from core.recipe import Precision, Recipe
@@ -39,6 +40,7 @@ from hub.networks import ORIGIN
 from papers import paper_of
 
 ROOT = Path(__file__).parent.parent
+Gates = Literal["both", "regression", "reproduction"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Options:
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="the row")]
     weights: Annotated[str, tyro.conf.arg(help="run folder or org/name on the Hub")]
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
-    gate: Annotated[Literal["both", "regression", "reproduction"], tyro.conf.arg(help="which must hold")] = "both"
+    gate: Annotated[Gates, tyro.conf.arg(help="which must hold")] = "both"
     precision: Annotated[Precision | None, tyro.conf.arg(help="None: as measured, else fp32")] = None
     workers: Annotated[int | None, tyro.conf.arg(help="processes that load images; None: by the machine")] = None
     json: Annotated[bool, tyro.conf.arg(help="print the report as JSON")] = False
@@ -121,10 +123,8 @@ def described(where: str) -> Weights:
     folder = repository.fetch(where, [repository.CONFIG, repository.WEIGHTS])
     about = configuration.read(folder).get("about") or {}
     for name in ("recipe", "changed"):
-        if not isinstance(about.get(name) or {}, dict):
-            raise ValueError(
-                f"{folder / repository.CONFIG} is damaged: about.{name} must be a table, got {about[name]!r}"
-            )
+        damaged = f"{folder / repository.CONFIG} is damaged: about.{name} must be a table, got {about.get(name)!r}"
+        require(isinstance(about.get(name) or {}, dict), damaged)
     return Weights(str(folder), files.sha256(folder / repository.WEIGHTS), about)
 
 

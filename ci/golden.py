@@ -32,7 +32,7 @@ from core import files, provenance
 from core.datasets import Pairs
 from core.datasets.sets import scenes
 from core.datasets.transforms import TestSamples
-from core.errors import refuse
+from core.errors import door, refuse
 from core.networks.inference import infer
 from core.networks.network import Network
 from core.networks.repository import WEIGHTS
@@ -162,8 +162,8 @@ def rescore(folder: str, commit: str, trained_by: str | None = None) -> dict[str
     return line
 
 
-def _say(folder: str, line: dict[str, Any]) -> None:
-    sys.stdout.write(f"{folder}: mIoU {line['mean_iou']:.4f}\n")
+def _say(paper: Paper, line: dict[str, Any]) -> None:
+    sys.stdout.write(f"{paper.folder}: mIoU {line['mean_iou']:.4f}\n")
 
 
 def committed() -> str:
@@ -190,23 +190,20 @@ class Options:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return 1 if a score has moved."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
-    kept = {paper.folder: paper for paper in papers.every()}
-    for folder in (*options.record, *options.rescore):
-        if folder not in kept:
-            refuse(f"there is no paper {folder!r}; there are {', '.join(kept)}")
-    if options.record or options.rescore:
+    with door():
+        recorded, rescored = papers.named(options.record), papers.named(options.rescore)
+    if recorded or rescored:
         commit = committed()
-        for folder in options.record:
-            paper = kept[folder]
+        for paper in recorded:
             words = [*command(paper, options.to), "--run.restart"]
             subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
             store(paper, options.to / paper.demo, commit)
-            _say(folder, rescore(folder, commit, f"python {' '.join(command(paper, Path('runs/golden')))}"))
-        for folder in options.rescore:
-            _say(folder, rescore(folder, commit))
+            _say(paper, rescore(paper.folder, commit, f"python {' '.join(command(paper, Path('runs/golden')))}"))
+        for paper in rescored:
+            _say(paper, rescore(paper.folder, commit))
         return 0
     tested = pairs()
-    found = [sentence for folder in kept for sentence in moved(folder, tested)]
+    found = [sentence for folder in papers.NAMES for sentence in moved(folder, tested)]
     sys.stdout.write("".join(f"{sentence}\n" for sentence in found) or "nothing moved\n")
     return 1 if found else 0
 

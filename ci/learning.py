@@ -41,7 +41,7 @@ import papers
 from ci.golden import committed
 from ci.measured import to_toml
 from core import datasets, files
-from core.errors import refuse
+from core.errors import door, require
 from core.paper import Paper
 from core.training.folder import SCORE
 
@@ -136,10 +136,8 @@ def least(values: Sequence[float]) -> float:
     Raises:
         ValueError: if there are fewer than five values.
     """
-    if len(values) < len(SEEDS):
-        raise ValueError(
-            f"{len(values)} seeds are recorded, and {len(SEEDS)} are needed; python -m ci.learning --record"
-        )
+    needed = f"{len(values)} seeds are recorded, and {len(SEEDS)} are needed; python -m ci.learning --record"
+    require(len(values) >= len(SEEDS), needed)
     return statistics.mean(values) - DEVIATIONS * statistics.stdev(values)
 
 
@@ -229,10 +227,8 @@ class Options:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     options = tyro.cli(Options, description=__doc__, args=arguments)
-    for folder in options.papers:
-        if folder not in papers.NAMES:
-            refuse(f"there is no paper {folder!r}; there are {', '.join(papers.NAMES)}")
-    chosen = [paper for paper in papers.every() if paper.folder in options.papers]
+    with door():
+        chosen = papers.named(options.papers)
     return (record if options.record else judge)(chosen, options.file)
 
 

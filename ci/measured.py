@@ -34,7 +34,7 @@ from typing import Annotated, Any
 import tyro
 
 from core import files
-from core.errors import door
+from core.errors import door, require
 from core.networks.repository import CONFIG, WEIGHTS
 from core.training.folder import SCORE
 from core.values import differences
@@ -89,17 +89,17 @@ def entry(options: Options) -> Entry:
         ValueError: if a file is missing, two do not belong together, or the code was not exactly that of a commit.
     """
     trained, config = (_read(options.folder / name) for name in (SCORE, CONFIG))
-    if not (options.folder / WEIGHTS).is_file():
-        raise ValueError(f"{options.folder} holds no {WEIGHTS}; give the folder of a training that has ended")
+    where = f"{options.folder} holds no {WEIGHTS}; give the folder of a training that has ended"
+    require((options.folder / WEIGHTS).is_file(), where)
     about = config.get("about") or {}
     tested = trained if options.score is None else _read(options.score)
     commits = [("the run began", about.get("commit")), ("the score was written", tested["commit"])]
     for when, commit in commits if options.score is None else commits[1:]:
-        if commit is None or commit == "unknown" or commit.endswith("+"):
-            raise ValueError(
-                f"the code was not that of a commit when {when}: {commit!r}; commit first, run in a clean tree "
-                "(git worktree add), and measure again"
-            )
+        require(
+            commit is not None and commit != "unknown" and not commit.endswith("+"),
+            f"the code was not that of a commit when {when}: {commit!r}; commit first, run in a clean tree "
+            "(git worktree add), and measure again",
+        )
     digest = files.sha256(options.folder / WEIGHTS)
     row = paper_of(tested["recipe"]).recipes[tested["recipe"]]
     if tested.get("weights", None if options.score is not None else digest) != digest:  # old runs don't name theirs
@@ -108,11 +108,9 @@ def entry(options: Options) -> Entry:
             f"is {digest}, but of {tested.get('weights', 'weights that it does not name')}; give what evaluate.py --to "
             "wrote about them"
         )
-    if (row.same_weights_as or row.name) != trained["recipe"]:
-        raise ValueError(
-            f"{row.name!r} tests weights of {row.same_weights_as or row.name!r}, but {options.folder} was trained by "
-            f"{trained['recipe']!r}"
-        )
+    lender = row.same_weights_as or row.name
+    who = f"{row.name!r} tests weights of {lender!r}, but {options.folder} was trained by {trained['recipe']!r}"
+    require(lender == trained["recipe"], who)
     protocol, changed = tested["protocol"], trained["changed"]
     if options.score is not None:
         changed = changed | differences(conditions(row.data.test, row.protocol), conditions(tested["split"], protocol))
@@ -151,8 +149,7 @@ def _count(processes: int) -> str:
 
 def _read(file: Path) -> Any:
     content = files.read_json(file)
-    if content is None:
-        raise ValueError(f"there is no {file}; train.py leaves {SCORE} and {CONFIG}, and evaluate.py --to its own file")
+    require(content is not None, f"there is no {file}; train.py leaves {SCORE} and {CONFIG}, evaluate.py --to its own")
     return content
 
 

@@ -15,15 +15,15 @@ from typing import Annotated, Any
 
 import tyro
 
+from ci.check import Gates, check
 from ci.check import Options as CheckOptions
-from ci.check import check
 from ci.judgement import Judgement, Report
 from ci.rows import table, table_row
+from core.errors import refuse_unknown, require
 from papers import paper_of
 
 PUBLISHED = Path(__file__).parent / "published.toml"
 FIELDS = {"recipe", "weights", "gate"}
-GATES = ("both", "regression", "reproduction")
 HEADINGS = ("recipe", "weights", "gate", "verdict", "what")
 
 
@@ -45,10 +45,9 @@ def checked(line: dict[str, Any], options: Options) -> Report:
     """Check one checkpoint of the list; a line that says nothing sensible is not judged."""
     recipe, weights, gate = (str(line.get(name, "")) for name in ("recipe", "weights", "gate"))
     try:
-        if line.keys() | {"gate"} != FIELDS:
-            raise ValueError(f"a checkpoint has recipe, weights and, if need be, gate, got {', '.join(line)}")
-        if (gate := gate or "both") not in GATES:
-            raise ValueError(f"unknown gate {gate!r}; allowed are {', '.join(GATES)}")
+        said = f"a checkpoint has recipe, weights and, if need be, gate, got {', '.join(line)}"
+        require(line.keys() | {"gate"} == FIELDS, said)
+        refuse_unknown("the gate", gate := gate or "both", Gates)
         name = paper_of(recipe).recipes[recipe].data.name
     except ValueError as error:
         judgement = Judgement("regression", "not judged", f"{options.published.name}: {error}")

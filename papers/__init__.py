@@ -11,7 +11,7 @@ Every folder keeps the same contracts:
 * `train.py`, `evaluate.py`, `figures.py`: the commands.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ if Path(core.__file__ or "").resolve().parent != Path(__file__).resolve().parent
         "name lies where Python was started, or earlier on its path; start Python elsewhere, or rename it"
     )
 
+from core.errors import require, unknown
+
 if TYPE_CHECKING:
     from core.paper import Paper
 
@@ -34,6 +36,18 @@ NAMES = ("danet", "dfdam", "pdanet", "ranet", "sanet")
 def every() -> Iterator["Paper"]:
     """Load the papers one after another."""
     return (import_module(f"papers.{name}.recipes").PAPER for name in NAMES)
+
+
+def named(folders: Iterable[str]) -> list["Paper"]:
+    """The papers of these folders.
+
+    Raises:
+        ValueError: if there is no such paper.
+    """
+    found = {paper.folder: paper for paper in every()}
+    for folder in folders:
+        require(folder in found, unknown("paper", folder, found))
+    return [found[folder] for folder in folders]
 
 
 def paper_of(recipe: str) -> "Paper":
