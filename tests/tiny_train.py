@@ -10,6 +10,7 @@ longer answers.
 import contextlib
 import datetime
 import functools
+import gc
 import io
 import json
 import os
@@ -24,6 +25,9 @@ import torch
 
 from core import machine
 from core.training.loop import train
+
+if __name__ != "__main__":
+    gc.freeze()  # what the server forks looks for no garbage among what is imported
 
 
 def die(_: object = None) -> None:
