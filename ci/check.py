@@ -35,6 +35,7 @@ from core.errors import require
 from core.networks import configuration, repository
 from core.paper import Paper
 from core.recipe import Precision, Recipe
+from core.run import WHERE
 from core.values import differences, to_json
 from hub.networks import ORIGIN
 from papers import paper_of
@@ -57,7 +58,7 @@ class Options:
     """What to judge, by which gates."""
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="the row")]
-    weights: Annotated[str, tyro.conf.arg(help="run folder or org/name on the Hub")]
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)]
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
     gate: Annotated[Gates, tyro.conf.arg(help="which must hold")] = "both"
     precision: Annotated[Precision | None, tyro.conf.arg(help="None: as measured, else fp32")] = None

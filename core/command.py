@@ -17,7 +17,7 @@ import tyro
 from core.cost import Cost
 from core.errors import refuse
 from core.recipe import AnyArchitecture, Precision, Recipe
-from core.run import Run
+from core.run import WHERE, Run
 from core.values import RARE
 
 Options = TypeVar("Options")
@@ -46,7 +46,7 @@ class EvaluationOptions(Generic[AnyArchitecture]):
     """What a test has no use for, and --help leaves out."""
 
     recipe: Recipe[AnyArchitecture]
-    weights: Annotated[str | None, tyro.conf.arg(help="run folder or org/name; None: the recipe's run folder")] = None
+    weights: Annotated[str | None, tyro.conf.arg(help=f"{WHERE}; None: the recipe's run folder")] = None
     data: Annotated[Path | None, tyro.conf.arg(help="folder of the data set")] = None
     to: Annotated[Path | None, tyro.conf.arg(help="write the score there, as JSON")] = None
     submit: Annotated[

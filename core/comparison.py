@@ -29,6 +29,7 @@ from core.files import refuse_no_picture
 from core.images import pictures, sheets
 from core.images.bands import shown
 from core.networks.network import Network
+from core.run import WHERE
 
 Asked = TypeVar("Asked")
 
@@ -42,7 +43,7 @@ class Options:
 
     weights: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        tyro.conf.arg(help="run folder or org/name of a Hub repository; a column each"),
+        tyro.conf.arg(help=f"{WHERE}, of this paper; a column each"),
     ]
     name: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(help="title of each column; none: the weights")

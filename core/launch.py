@@ -27,6 +27,6 @@ def train(paper: Paper) -> Score:
 def evaluate(paper: Paper) -> tuple[Recipe[Any], Score | None]:
     """Test what the command line says; return its recipe, and the score if the labels are public."""
     with door():
-        options = parse(EvaluationOptions, *known(paper.recipes, paper.demo, sys.argv[1:]), sys.argv[1:])
+        options = parse(EvaluationOptions, *known(paper.recipes, paper.demo, sys.argv[1:], paper.network), sys.argv[1:])
         network = paper.tested_by.get(options.recipe.name, paper.network)
         return options.recipe, evaluate_checkpoint(network, options)

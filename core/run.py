@@ -13,6 +13,10 @@ from core.values import Rare
 ChannelsLast = Literal["auto", "on", "off"]
 
 
+WHERE = "run folder, network that comes along (danet-tiny-camvid), or org/name on the Hub"
+"""What a command takes as weights, in words."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What differs between computers, and changes no reported number beyond rounding.
@@ -38,8 +42,7 @@ class Run:
         str | None,
         tyro.conf.arg(
             aliases=["--starts-from"],
-            help="run folder or org/name of the weights to begin with; None: the run folder of the recipe's first "
-            "stage, if it has one",
+            help=f"weights to begin with: {WHERE}; None: the run folder of the recipe's first stage, if it has one",
         ),
     ] = None
     cache: Path | None = None

@@ -12,7 +12,8 @@ BEACONS = Data("beacons", num_classes=4)
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
     """Ours: fewer than a million weights, trained from scratch, so that they carry no licence but that of CamVid.
 
-    The rate is 0.15 with one loss, and 0.05 where the gradients of several add up.
+    The rate is 0.15 with one loss, and 0.05 where the gradients of several add up. Photographs larger than those of
+    CamVid are reduced to the size it has learned at: of larger ones it sees too little at once.
     """
     return Recipe(
         name=name,
@@ -21,7 +22,7 @@ def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Re
         data=CAMVID,
         augmentation=Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2),
         optimisation=Optimisation(rate, batch=12, length=120, weight_decay=5e-4, ema=0.99),
-        protocol=Protocol(),
+        protocol=Protocol(limit=480),
         backbone_weights="none",
     )
 

@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 
 from core.errors import door, require
 from core.networks.network import Network
+from core.run import WHERE
 from core.values import to_json
 from hub.networks import from_pretrained
 
@@ -52,7 +53,7 @@ Answer = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b k h w"]]
 class Options:
     """Export a checkpoint."""
 
-    weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="run folder or org/name of a Hub repository")]
+    weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=WHERE)]
     to: Annotated[Path, tyro.conf.arg(help="the file to write, .onnx or .pt2")]
     size: Annotated[
         tuple[int, int] | None, tyro.conf.arg(help="height and width, for a network that takes one size only")

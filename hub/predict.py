@@ -28,6 +28,7 @@ from core.networks.prediction import Prediction
 from core.networks.workload import scores_bytes
 from core.progress import progress
 from core.recipe import Precision, Protocol
+from core.run import WHERE
 from hub.networks import from_pretrained
 
 
@@ -35,7 +36,7 @@ from hub.networks import from_pretrained
 class Options:
     """What to segment, and how."""
 
-    weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="run folder or org/name of a Hub repository")]
+    weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=WHERE)]
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help="image files and folders of images")]
     to: Annotated[Path, tyro.conf.arg(help="where the overlays and labels go")]
     revision: Annotated[str | None, tyro.conf.arg(help="branch, tag or commit on the Hub")] = None

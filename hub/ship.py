@@ -9,7 +9,7 @@ Writes, below `core/networks/shipped`, the folder of the recipe's name: weights,
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +27,7 @@ from core.networks import repository
 from core.networks.network import Network
 from core.testing.report import evaluate_checkpoint
 from core.training.folder import SCORE
+from core.values import to_json
 from hub import card, publish
 from hub.networks import shipped
 from hub.publication import Publication
@@ -75,6 +76,8 @@ def ship(options: Options) -> Path:
     trained = about.recipe.get("name") if about is not None else None
     if about is None or trained != recipe.name:
         raise ValueError(f"{options.run} was trained by the recipe {trained!r}, not {recipe.name!r}")
+    about = replace(about, protocol=recipe.protocol, recipe=about.recipe | {"protocol": to_json(recipe.protocol)})
+    network.about = about  # how it is tested has trained nothing, and is what the score below is measured by
     used, changed = publish.as_used(recipe, about)
     if changed:
         lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())

@@ -30,21 +30,23 @@ WITH_POINTS = ("danet", "pdanet", "sanet")
 ALL = [
     (["nowhere.png"], "there is no image file nowhere.png"),
     (["--weights", "runs/{demo}"], "there are no weights in runs/{demo}; run train.py first, or pass --weights"),
-    (["--to", "photo.png/figure.png"], "photo.png is a file, not a folder"),
 ]
 POINTS = [
     (["--point", "500,2"], "--point must be x,y with x below 160 and y below 96, got '500,2'"),
     (["--point", "here"], "got 'here'"),
 ]
+FILES = ("photo.png", "figure.jpg")  # one that is there, one that would be
 REFUSED = [(paper, *case) for paper in OWN for case in (ALL + POINTS if paper in WITH_POINTS else ALL)] + [
     ("danet", ["--channel", "25"], "--channel must be 1 to 24, got 25"),
     ("dfdam", ["--channel", "65"], "--channel must be 1 to 64, got 65"),
-    ("dfdam", ["--to", "photo.png"], "--to must be a folder"),
+    *(("dfdam", ["--to", file], f"--to must be a folder, for two files, got the file {file}") for file in FILES),
     *(
         (paper, ["--to", "figure"], "--to must end in .png, .jpg, .pdf, got 'figure'")
         for paper in OWN
         if paper != "dfdam"
     ),
+    ("dfdam", ["--to", "photo.png/figures"], "photo.png is a file, not a folder"),
+    *((paper, ["--to", "photo.png/figure.png"], "photo.png is a file") for paper in OWN if paper != "dfdam"),
     ("ranet", ["--side", "0"], "at least 1 pixel, got 0"),
 ]
 

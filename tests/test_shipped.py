@@ -17,7 +17,7 @@ from core import files
 from core.datasets.sets.camvid import CLASSES
 from core.networks import repository
 from core.networks.network import About, Network
-from core.recipe import Recipe
+from core.recipe import Protocol, Recipe
 from core.values import to_json
 from hub import publish, ship
 
@@ -108,7 +108,10 @@ def made_up(**about: Any) -> Network:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder as the training leaves it."""
-    made_up().save_pretrained(tmp_path / "run")
+    before = replace(recipe(NAME), protocol=Protocol(base=360))
+    network = made_up(recipe=to_json(before))
+    network.about = replace(network.about, protocol=before.protocol)
+    network.save_pretrained(tmp_path / "run")
     files.write_json(
         tmp_path / "run" / "score.json",
         {
@@ -184,6 +187,7 @@ def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path
     assert score["mean_iou"] < 30  # of the rounded weights on noise, not the run's 99
     assert (score["split"], score["images"], score["seed"]) == ("test", 2, 2)
     assert (score["precision"], score["training_precision"]) == ("fp32", "bf16")
+    assert (score["protocol"]["base"], score["protocol"]["limit"]) == (None, 480)  # the recipe's of today
     assert score["weights"] == files.sha256(folder / "model.safetensors")
     card = (folder / "README.md").read_text()
     assert f'hub.from_pretrained("{NAME}")' in card

@@ -246,17 +246,27 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         files = [repository.CONFIG, repository.WEIGHTS] + ([repository.FINGERPRINT] if verify else [])
         folder = repository.fetch(where, files, revision, token, cache_dir, local_files_only, force_download)
         config = configuration.read(folder)
-        (name,) = config["architectures"]
-        kinds = [kind.__name__ for kind in cls.__mro__ if issubclass(kind, Network) and kind is not Network]
-        if name not in kinds:  # what is derived from a network has its weights
-            raise ValueError(
-                f"{where} holds a network of the class {name}, not {cls.__name__}; hub.from_pretrained finds it"
-            )
+        cls.refuse_other(where, config)
         wanted = config["num_classes"] if num_classes is None else num_classes
         network = cls._read(folder, config, wanted, str(device))
         if verify:
             fingerprint.check(network, network.normalisation, folder / repository.FINGERPRINT, where)
         return network
+
+    @classmethod
+    def refuse_other(cls, where: str, config: Mapping[str, Any]) -> None:
+        """Refuse the configuration of a network of another class.
+
+        Raises:
+            ValueError: naming both.
+        """
+        (name,) = config["architectures"]
+        kinds = [kind.__name__ for kind in cls.__mro__ if issubclass(kind, Network) and kind is not Network]
+        require(
+            name in kinds,  # what is derived from a network has its weights
+            f"{where} holds a network of the class {name}, not {cls.__name__}; take the commands of its own paper, or "
+            "hub.from_pretrained",
+        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write the weights and their fingerprint, and settle what the mixin then writes as `config.json`."""

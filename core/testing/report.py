@@ -23,7 +23,7 @@ from core.values import from_json, to_json
 
 
 def known(
-    recipes: Mapping[str, Recipe[Any]], demo: str, arguments: Sequence[str]
+    recipes: Mapping[str, Recipe[Any]], demo: str, arguments: Sequence[str], network: type[Network]
 ) -> tuple[Mapping[str, Recipe[Any]], str]:
     """The recipes that a test command may name, and the one that it means without a name.
 
@@ -31,12 +31,14 @@ def known(
     splits and protocol need not be said again.
 
     Raises:
-        ValueError: if the checkpoint can't be read.
+        ValueError: if the checkpoint can't be read, or holds another network.
     """
     words = [part for word in arguments for part in word.split("=", 1)]
     if "--weights" not in words[:-1] or not arguments[0].startswith("-"):
         return recipes, demo
-    config = configuration.read(repository.fetch(words[words.index("--weights") + 1], [repository.CONFIG]))
+    where = words[words.index("--weights") + 1]
+    config = configuration.read(repository.fetch(where, [repository.CONFIG]))
+    network.refuse_other(where, config)
     trained = (config.get("about") or {}).get("recipe")
     if not trained:
         return recipes, demo

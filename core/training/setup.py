@@ -229,11 +229,17 @@ def _begin(
             f"{recipe.starts_from!r} first, or pass --starts-from with a run folder or the org/name of a repository"
         )
     first = type(network).from_pretrained(where)
-    dropped = load_matching(network, first.state_dict())
-    if dropped:
-        accelerator.print(f"left out of {where}, for another number of classes: {', '.join(dropped)}")
     about = first.about
     trained = about.recipe.get("name", where) if about is not None else where
+    try:
+        dropped = load_matching(network, first.state_dict())
+    except ValueError as error:
+        raise ValueError(
+            f"{where} was trained by {trained!r}, whose network is not that of {recipe.name!r}: take that recipe "
+            f"({error})"
+        ) from None
+    if dropped:
+        accelerator.print(f"left out of {where}, for another number of classes: {', '.join(dropped)}")
     if about is not None and about.changed:
         trained = f"{trained}, changed"
     return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}

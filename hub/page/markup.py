@@ -73,7 +73,7 @@ def thumbnails(pictures: Sequence[Image.Image]) -> str:
             f'<button data-scene="{place}"><img alt="scene {place + 1}" src="{_source(one, "JPEG")}"></button>'
             for place, one in enumerate(pictures)
         )
-        + "</div>"
+        + '</div><p class="sentence">Drawn scenes: networks that learned from photographs know them badly.</p>'
     )
 
 

@@ -36,7 +36,7 @@ def attention(network: DANet, picture: Image.Image) -> Callable[[Point], Attende
             "Bright are the positions whose features this pixel gathers by the position attention, Eq. (1). The "
             "weights add up to 1. The sum is added to the pixel's own features with the learned weight alpha = "
             f"{alpha:.2f}.",
-            (Panel(f"position attention, up to {float(S_j.max()):.4f}", S_j),),
+            (Panel(f"position attention, up to {float(S_j.max()):.4f}, evenly {1 / S_j.numel():.4f}", S_j),),
         )
 
     return at

@@ -16,6 +16,7 @@ from core import comparison
 from core.figures import cell, load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
 from core.images.panels import Panel
+from core.run import WHERE
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet
 from papers.danet.recipes import DEMO
@@ -28,7 +29,7 @@ class Options:
     photo: Annotated[
         Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
     ] = None
-    weights: Annotated[str, tyro.conf.arg(help="run folder or org/name of a Hub repository")] = f"runs/{DEMO}"
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
     point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     channel: Annotated[
         tyro.conf.UseAppendAction[tuple[int, ...]], tyro.conf.arg(help="counted from 1, as in the paper")

@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from core import comparison
+from core.errors import require
 from core.figures import cell, load, open_photo, overview, sheet
+from core.files import PICTURES
 from core.images.painting import plot
 from core.images.panels import Curves
 from core.networks.prediction import Prediction
+from core.run import WHERE
 from papers.dfdam.attention import Modules, channel_map, channels_to_show, confidence, gates, modules_of
 from papers.dfdam.model import DFDAM
 from papers.dfdam.recipes import DEMO
@@ -30,7 +33,7 @@ class Options:
     """What to draw."""
 
     photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="image files")] = ()
-    weights: Annotated[str, tyro.conf.arg(help="run folder or org/name of a Hub repository")] = f"runs/{DEMO}"
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
     channel: Annotated[
         tyro.conf.UseAppendAction[tuple[int, ...]], tyro.conf.arg(help="counted from 1, as in the paper")
     ] = ()
@@ -66,8 +69,8 @@ def figures(options: Options) -> tuple[Figure, Figure]:
         ValueError: if a photo, the weights or a channel does not exist.
     """
     pictures = [open_photo(photo) for photo in options.photos] or [open_photo(None, scene) for scene in (1, 2)]
-    if options.to.exists() and not options.to.is_dir():
-        raise ValueError(f"--to must be a folder, for two files, got the file {options.to}")
+    is_file = options.to.suffix.lower() in PICTURES or (options.to.exists() and not options.to.is_dir())
+    require(not is_file, f"--to must be a folder, for two files, got the file {options.to}")
     network = load(DFDAM, options.weights, Options().weights)
     found = [modules_of(network, picture) for picture in pictures]
     number = len(found[0].low_weights)

@@ -38,7 +38,7 @@ def attention(network: PDANet, picture: Image.Image) -> Callable[[Point], Attend
             row, column = place(point, picture, A)
             position = torch.tensor([row * A.shape[-1] + column], device=A.device)
             S_j = attend.rows(A, position)[0, 0].cpu()
-            title = f"{A.shape[-2]} x {A.shape[-1]}, up to {float(S_j.max()):.2f}"
+            title = f"{A.shape[-2]} x {A.shape[-1]}, up to {float(S_j.max()):.2f}, evenly {1 / S_j.numel():.2f}"
             panels.append(Panel(title, S_j, low=0.0, smooth=False, frame=(row, column)))
         return Attended(
             f"The picture is divided into {', '.join(f'{k} x {k}' for k in LEVELS)} bins. Bright are the bins whose "

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from core import comparison
 from core.figures import load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
+from core.run import WHERE
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
 from papers.pdanet.recipes import DEMO
@@ -28,7 +29,7 @@ class Options:
     photo: Annotated[
         Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
     ] = None
-    weights: Annotated[str, tyro.conf.arg(help="run folder or org/name of a Hub repository")] = f"runs/{DEMO}"
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
     point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     to: Path = Path("attention.png")
 

@@ -24,6 +24,7 @@ from core.images.pixels import as_tested
 from core.networks import repository
 from core.networks.network import About
 from core.recipe import Protocol, Recipe
+from core.run import WHERE
 from core.training import checkpoint
 from core.training.folder import STATE
 from core.values import from_json
@@ -41,7 +42,7 @@ class Options:
     ] = None
     weights: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        tyro.conf.arg(help="run folder, org/name of a Hub repository, or a state.pt; one row each"),
+        tyro.conf.arg(help=f"{WHERE}, or a state.pt; one row each"),
     ] = ()
     side: Annotated[int | None, tyro.conf.arg(help="longest side in pixels; None: as the network is tested")] = None
     category: Annotated[

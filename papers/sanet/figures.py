@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from core import comparison
 from core.figures import load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
+from core.run import WHERE
 from papers.sanet.attention import HEADS, attention
 from papers.sanet.model import SANet
 from papers.sanet.recipes import DEMO
@@ -30,7 +31,7 @@ class Options:
     photo: Annotated[
         Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
     ] = None
-    weights: Annotated[str, tyro.conf.arg(help="run folder or org/name of a Hub repository")] = f"runs/{DEMO}"
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
     point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     to: Path = Path("figure6.png")
 
