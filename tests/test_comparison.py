@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 
@@ -17,6 +18,7 @@ from core.images import pictures, sheets
 from core.networks.backbones import Backbone
 from core.networks.network import About
 from core.recipe import Protocol
+from core.training.gallery import gallery
 from core.values import to_json
 from papers.danet import figures
 from papers.danet.model import Architecture, DANet
@@ -93,3 +95,16 @@ def test_the_command_of_a_paper_writes_it(weights: Path, tmp_path: Path, monkeyp
 def test_what_does_not_exist_is_refused(weights: Path, changed: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         sheet(DANet, replace(Options((str(weights / "with"),)), **changed))
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_the_pictures_of_a_run_name_ignored_pixels_where_there_are_some(
+    ignored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = datasets.read("scenes", None, "val")
+    mapping = {value: label for value, label in pairs.mapping.items() if value or not ignored}  # no road
+    named: list[bool] = []
+    monkeypatch.setattr(sheets, "contact_sheet", lambda *given: named.append(given[3]) or Image.new("RGB", (1, 1)))
+    network = DANet(10, Architecture(Backbone("resnet10_tiny")))
+    gallery(network, replace(pairs, rows=pairs.rows[:2], mapping=mapping), Protocol(), Accelerator(cpu=True))
+    assert named == [ignored]

@@ -18,6 +18,7 @@ from core.training import checkpoint, setup
 from core.training.lock import Lock
 from core.training.loop import train
 from papers.danet.loss import loss as danet_loss
+from papers.danet.model import DANet
 from papers.danet.recipes import RECIPES
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -98,6 +99,19 @@ def test_other_weights_of_the_backbone_are_recorded(tmp_path: Path) -> None:
     assert begin(tmp_path, published, backbone_weights=str(file)).changed == told  # resumed
     assert begin(tmp_path / "none", published, backbone_weights="none").changed == {"backbone_weights": ("hub", "none")}
     assert begin(tmp_path / "as", recipe(), backbone_weights="none").changed == {}
+
+
+def test_weights_of_another_network_name_the_recipe_that_fits_them(tmp_path: Path) -> None:
+    demo = RECIPES["danet-demo"]
+    said = refused(
+        tmp_path,
+        "danet-tiny-camvid was trained by 'danet-tiny-camvid', whose network is not that of 'danet-demo': take that",
+        dataclasses.replace(demo, optimisation=dataclasses.replace(demo.optimisation, batch=4)),
+        danet_loss,
+        build=DANet,
+        starts_from="danet-tiny-camvid",
+    )
+    assert "of another shape: backbone" in said
 
 
 def test_a_second_stage_without_a_first_is_refused(tmp_path: Path) -> None:

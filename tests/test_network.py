@@ -384,9 +384,7 @@ def test_all_else_must_match(name: str, shape: tuple[int, ...] | None, words: st
 
 
 def test_a_folder_of_another_network_is_refused(saved: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"of the class DANet, not PDANet; take the commands of its own paper"
-    ):
+    with pytest.raises(ValueError, match=r"of the class DANet, not PDANet; take the commands of its own paper"):
         PDANet.from_pretrained(saved)
 
 

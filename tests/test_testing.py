@@ -14,7 +14,7 @@ from core.images.classes import Classes
 from core.networks.backbones import Backbone
 from core.networks.network import About
 from core.recipe import Protocol
-from core.testing.report import evaluate_checkpoint
+from core.testing.report import evaluate_checkpoint, known
 from papers.danet.model import Architecture, DANet
 from papers.danet.recipes import RECIPES
 
@@ -77,6 +77,12 @@ def test_weights_of_other_classes_are_refused(weights: Path) -> None:
     DANet(3, Architecture(Backbone("resnet10_tiny"))).save_pretrained(weights)
     with pytest.raises(ValueError, match="for 3 classes, but 'scenes' has 10"):
         evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), workers=0))
+
+
+def test_weights_of_another_paper_are_refused_before_their_recipe_is_read() -> None:
+    with pytest.raises(ValueError, match="pdanet-tiny-camvid holds a network of the class PDANet, not DANet; take the"):
+        known(RECIPES, DEMO.name, ["--weights", "pdanet-tiny-camvid"], DANet)
+    assert known(RECIPES, DEMO.name, ["--weights", "danet-tiny-camvid"], DANet)[1] == "danet-tiny-camvid"
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
