@@ -8,6 +8,7 @@ guess what a block is, and one that carries context across the picture need not.
 A picture is drawn from a seed and an index, as in `core.datasets.sets.scenes`.
 """
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,9 @@ def draw(seed: int, index: int) -> tuple[UInt8[np.ndarray, "32 288 3"], UInt8[np
     return np.clip(image[:, ::step], 0, 255).astype(np.uint8), np.ascontiguousarray(labels[:, ::step])
 
 
+@functools.cache
 def read(folder: Path | None, split: str) -> Pairs:
-    """Return a split, in memory; nothing lies in a folder.
+    """Return a split, drawn once; nothing lies in a folder.
 
     Raises:
         ValueError: if there is no such split.

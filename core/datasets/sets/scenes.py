@@ -342,8 +342,9 @@ def drawn(
     return Pairs(rows, classes, plain_mapping(classes))
 
 
+@functools.cache
 def read(folder: Path, split: str) -> Pairs:
-    """Return a split; nothing lies in a folder."""
+    """Return a split, drawn once; nothing lies in a folder."""
     return scenes(split)
 
 
