@@ -234,6 +234,8 @@ def _begin(
     try:
         dropped = load_matching(network, first.state_dict())
     except ValueError as error:
+        if about is None or "name" not in about.recipe:
+            raise
         raise ValueError(
             f"{where} was trained by {trained!r}, whose network is not that of {recipe.name!r}: take that recipe "
             f"({error})"

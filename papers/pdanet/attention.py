@@ -38,12 +38,13 @@ def attention(network: PDANet, picture: Image.Image) -> Callable[[Point], Attend
             row, column = place(point, picture, A)
             position = torch.tensor([row * A.shape[-1] + column], device=A.device)
             S_j = attend.rows(A, position)[0, 0].cpu()
-            title = f"{A.shape[-2]} x {A.shape[-1]}, up to {float(S_j.max()):.2f}, evenly {1 / S_j.numel():.2f}"
+            title = f"{A.shape[-2]} x {A.shape[-1]}, up to {float(S_j.max()) * S_j.numel():.1f} x even"
             panels.append(Panel(title, S_j, low=0.0, smooth=False, frame=(row, column)))
         return Attended(
             f"The picture is divided into {', '.join(f'{k} x {k}' for k in LEVELS)} bins. Bright are the bins whose "
             "features the framed bin, which has the pixel, gathers by the position attention, Eq. (6); the weights of "
-            f"a level add up to 1. The sums are added with the learned weights alpha = {alphas}.",
+            "a level add up to 1; even is the same for all. The sums are added with the learned weights alpha = "
+            f"{alphas}.",
             tuple(panels),
         )
 
