@@ -15,9 +15,11 @@ from core.files import make_folder, said_if_unwritable
 from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
 from core.images.pictures import percent, shares
+from core.images.pixels import as_tested
 from core.images.reading import open_rgb
 from core.networks.network import Network
 from core.networks.prediction import Prediction
+from core.recipe import Protocol
 
 Kind = TypeVar("Kind", bound=Network)
 
@@ -70,6 +72,15 @@ def parse_points(texts: Iterable[str], picture: Image.Image, number: int = 2) ->
             raise ValueError(f"--point must be x,y with x below {width} and y below {height}, got {text!r}")
         points.append((int(match[1]), int(match[2])))
     return points
+
+
+def as_seen(network: Network, picture: Image.Image, points: Sequence[Point] = ()) -> tuple[Image.Image, list[Point]]:
+    """A picture no larger than the network looks at, and where its points lie then: it attends to what it predicts."""
+    limit = network.about.protocol.limit if network.about is not None else None
+    if limit is None or max(picture.size) <= limit:
+        return picture, list(points)
+    seen = as_tested(picture, Protocol(limit=limit))
+    return seen, [(x * seen.width // picture.width, y * seen.height // picture.height) for x, y in points]
 
 
 def cell(panel: Panel | Curves, picture: Image.Image, point: Point | None = None) -> Cell:

@@ -28,17 +28,17 @@ def _circumstances(score: dict[str, Any]) -> list[str]:
     told = []
     if "training_seconds" in score:
         processes = score.get("processes", 1)
-        hardware, precision = plain(_trained(score, "hardware")), _trained(score, "precision")
-        where = f"{hardware} ({precision}, {processes} process{'es' if processes > 1 else ''})"
+        hardware = plain(score.get("training_hardware", score["hardware"]))  # a shipped network is tested elsewhere
+        where = f"{hardware} ({_precision(score)}, {processes} process{'es' if processes > 1 else ''})"
         told.append(f"It took {duration(score['training_seconds'])} on {where}.")
     if "seed" in score:
         told.append(f"The seed was {score['seed']}.")
     return [" ".join(told)] if told else []
 
 
-def _trained(score: dict[str, Any], name: str) -> str:
-    """On what hardware, or in which precision: a shipped network is tested elsewhere, and its score says both."""
-    return score.get(f"training_{name}", score.get(name, "fp32"))
+def _precision(score: dict[str, Any]) -> str:
+    """In which precision it was trained: a shipped network is tested in another, and its score says both."""
+    return score.get("training_precision", score.get("precision", "fp32"))
 
 
 def duration(seconds: int) -> str:
@@ -59,8 +59,7 @@ def training_command(publication: Publication) -> str:
         words.append("--data DIR")
     words += [_option(name, used) for name, (_, used) in publication.changed.items()]
     words += [f"--run.seed {score['seed']}"] if score.get("seed") else []
-    precision = _trained(score, "precision")
-    words += [f"--run.precision {precision}"] if precision != "fp32" else []
+    words += [f"--run.precision {_precision(score)}"] if _precision(score) != "fp32" else []
     return " ".join(words)
 
 

@@ -10,7 +10,9 @@ from commands import refused
 from networks import PAPERS, tiny
 from PIL import Image
 
+import hub
 from core.datasets.sets import scenes
+from core.figures import as_seen
 
 Drawn = tuple[list[str], list[str], tuple[int, int]]
 
@@ -106,3 +108,30 @@ def test_what_cannot_be_drawn_is_said(  # type: ignore[no-untyped-def]
     complained = refused(import_module(f"papers.{paper}.figures").main, [*photo, *words, *given], monkeypatch, capsys)
     assert said.format(demo=PAPERS[paper].demo) in complained
     assert [path.name for path in here.iterdir()] == ["photo.png"]
+
+
+def test_what_attends_is_the_picture_that_the_network_sees() -> None:
+    """Reduced to the limit of its protocol, as its prediction is, with the points where they were."""
+    network = hub.from_pretrained("danet-tiny-camvid")
+    large = Image.new("RGB", (960, 720))
+    seen, points = as_seen(network, large, [(0, 0), (959, 719), (480, 100)])
+    assert seen.size == (480, 360)
+    assert points == [(0, 0), (479, 359), (240, 50)]
+    small = Image.new("RGB", (480, 100))
+    assert as_seen(network, small, [(3, 4)]) == (small, [(3, 4)])
+    untold = PAPERS["danet"].network(10, tiny(PAPERS["danet"].recipes["danet-demo"].architecture))
+    assert as_seen(untold, large, [(3, 4)]) == (large, [(3, 4)])
+
+
+@pytest.mark.parametrize("paper", [paper for paper in OWN if paper != "ranet"])  # whose figure brings it to its size
+def test_a_large_photo_is_drawn_as_it_is_seen(paper: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (960, 720), (90, 120, 60)).save("photo.png")
+    seen: list[tuple[int, int]] = []
+    module = import_module(f"papers.{paper}.figures")
+    real = module.overview
+    monkeypatch.setattr(module, "overview", lambda picture, *more: seen.append(picture.size) or real(picture, *more))
+    to = "figure" if paper == "dfdam" else "figure.png"
+    words = ["photo.png", *(["--point", "900,700"] if paper in WITH_POINTS else []), "--to", to]
+    monkeypatch.setattr(sys, "argv", ["figures.py", *words, "--weights", f"{paper}-tiny-camvid"])
+    module.main()
+    assert set(seen) == {(480, 360)}

@@ -13,7 +13,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import cell, load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import as_seen, cell, load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
 from core.images.panels import Panel
 from core.run import WHERE
@@ -46,7 +46,7 @@ def figure(options: Options) -> Figure:
     refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(DANet, options.weights, Options().weights)
-    points = parse_points(options.point, picture)
+    picture, points = as_seen(network, picture, parse_points(options.point, picture))
     prediction = network.predict(picture)
     rows = [overview(picture, prediction, points if network.position is not None else ())]
     if network.position is not None or options.point:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from core import comparison
 from core.errors import require
-from core.figures import cell, load, open_photo, overview, sheet
+from core.figures import as_seen, cell, load, open_photo, overview, sheet
 from core.files import PICTURES
 from core.images.painting import plot
 from core.images.panels import Curves
@@ -72,6 +72,7 @@ def figures(options: Options) -> tuple[Figure, Figure]:
     is_file = options.to.suffix.lower() in PICTURES or (options.to.exists() and not options.to.is_dir())
     require(not is_file, f"--to must be a folder, for two files, got the file {options.to}")
     network = load(DFDAM, options.weights, Options().weights)
+    pictures = [as_seen(network, picture)[0] for picture in pictures]
     found = [modules_of(network, picture) for picture in pictures]
     number = len(found[0].low_weights)
     wrong = [channel for channel in options.channel if not 1 <= channel <= number]

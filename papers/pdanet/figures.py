@@ -14,7 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import as_seen, load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
 from core.run import WHERE
 from papers.pdanet.attention import attention
@@ -43,7 +43,7 @@ def figure(options: Options) -> Figure:
     refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(PDANet, options.weights, Options().weights)
-    points = parse_points(options.point, picture)
+    picture, points = as_seen(network, picture, parse_points(options.point, picture))
     prediction = network.predict(picture)
     return sheet([overview(picture, prediction, points), *of_points(attention, network, picture, points)], [prediction])
 

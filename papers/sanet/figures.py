@@ -16,7 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import load, of_points, open_photo, overview, parse_points, sheet
+from core.figures import as_seen, load, of_points, open_photo, overview, parse_points, sheet
 from core.files import refuse_no_picture
 from core.run import WHERE
 from papers.sanet.attention import HEADS, attention
@@ -45,7 +45,7 @@ def figure(options: Options) -> Figure:
     refuse_no_picture(options.to)
     picture = open_photo(options.photo)
     network = load(SANet, options.weights, Options().weights)
-    points = parse_points(options.point, picture, 3)
+    picture, points = as_seen(network, picture, parse_points(options.point, picture, 3))
     prediction = network.predict(picture)
     rows = [overview(picture, prediction, points)]
     for row in of_points(attention, network, picture, points):
