@@ -3,9 +3,10 @@
     python -m ci.check danet-r101-cityscapes --weights ORG/NAME --data DIR
     python -m ci.check danet-r18-camvid --weights runs/danet-r18-camvid --data DIR --gate regression --json
 
-**Regression**: weights that stand in measured.toml, by their sha256, must score what it says within 0.01 points: only
-the code can have moved it. They are tested in the precision in which they were measured; where the device or the
-release of torch is another one and the score is too, these may have moved it, and nothing is judged.
+**Regression**: weights that stand in measured.toml, by their sha256, or that come with the repository must score what
+was measured of them within 0.01 points: only the code can have moved it. They are tested in the precision in which they
+were measured; where the device or the release of torch is another one and the score is too, these may have moved it,
+and nothing is judged.
 
 **Reproduction**: weights that the published recipe trained, or public weights that `hub.convert` converted for it, must
 reach what the row reports, less the row's tolerance, which has a reason.
@@ -28,7 +29,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ci.judgement import Gate, Judgement, Report, printed, regression, reproduction, unjudged
-from ci.measured import MEASURED, Entry, changes, conditions, scores
+from ci.measured import MEASURED, Entry, changes, conditions, of_shipped, scores
 from ci.rows import caveats
 from core import datasets, files
 from core.errors import require
@@ -84,7 +85,7 @@ def _check(options: Options, gates: Sequence[Gate]) -> Report:
     paper = paper_of(options.recipe)
     weights = described(options.weights)
     recipe = paper.recipes[options.recipe]
-    known = [entry for entry in scores(options.measured) if entry["recipe"] == recipe.name]
+    known = [entry for entry in [*of_shipped(), *scores(options.measured)] if entry["recipe"] == recipe.name]
     entry = measured_before(weights.sha256, known)
 
     refusals: dict[Gate, str | None] = {

@@ -35,9 +35,11 @@ import tyro
 
 from core import files
 from core.errors import door, require
+from core.networks import repository
 from core.networks.repository import CONFIG, WEIGHTS
 from core.training.folder import SCORE
 from core.values import differences
+from hub.networks import shipped
 from papers import paper_of
 
 MEASURED = Path(__file__).parent / "measured.toml"
@@ -117,17 +119,7 @@ def entry(options: Options) -> Entry:
     result = {
         "recipe": tested["recipe"],
         "changed": [f"{name}: {json.dumps(old)} -> {json.dumps(new)}" for name, (old, new) in changed.items()],
-        "metric": "mIoU",
-        "value": round(tested["mean_iou"], 4),
-        "pixel_accuracy": round(tested["pixel_accuracy"], 4),
-        "per_class": {name: round(value, 2) for name, value in tested["iou"].items() if value is not None},
-        "weights": digest,
-        "split": tested["split"],
-        "images": tested["images"],
-        "protocol": {name: value for name, value in protocol.items() if value is not None},
-        "precision": tested["precision"],
-        "device": tested["device"],
-        "torch": tested["torch"],
+        **{**of_score(tested), "weights": digest},
         "command": options.command,
         "commit": about["commit"] if options.score is None else tested["commit"],
         "date": tested["date"],
@@ -136,6 +128,28 @@ def entry(options: Options) -> Entry:
         "seed": trained["seed"],
     }
     return result if options.note is None else {**result, "note": options.note}
+
+
+def of_score(score: dict[str, Any]) -> Entry:
+    """What `evaluate.py --to` wrote, under the names that an entry has for it."""
+    return {
+        "recipe": score["recipe"],
+        "metric": "mIoU",
+        "value": round(score["mean_iou"], 4),
+        "pixel_accuracy": round(score["pixel_accuracy"], 4),
+        "per_class": {name: round(value, 2) for name, value in score["iou"].items() if value is not None},
+        "weights": score.get("weights"),
+        "split": score["split"],
+        "images": score["images"],
+        "protocol": {name: value for name, value in score["protocol"].items() if value is not None},
+        **{name: score[name] for name in ("precision", "device", "torch")},
+    }
+
+
+def of_shipped() -> list[Entry]:
+    """What was measured of the networks that come along: their own score.json, for no run has left rounded weights."""
+    found = [_read(repository.SHIPPED / name / SCORE) for name in shipped()]
+    return [{**of_score(score), "commit": score["commit"]} for score in found]
 
 
 def conditions(split: str, protocol: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -25,12 +25,13 @@ from core.datasets.dataset import Licence
 from core.errors import door, require
 from core.networks import repository
 from core.networks.network import Network
+from core.recipe import Recipe
 from core.testing.report import evaluate_checkpoint
 from core.training.folder import SCORE
 from core.values import to_json
 from hub import card, publish
 from hub.networks import shipped
-from hub.publication import Publication
+from hub.publication import STARTS_FROM, Changes, Publication
 
 LARGEST_FILE = 2_000_000
 """Bytes of the weights of one network."""
@@ -79,11 +80,12 @@ def ship(options: Options) -> Path:
     about = replace(about, protocol=recipe.protocol, recipe=about.recipe | {"protocol": to_json(recipe.protocol)})
     network.about = about  # how it is tested has trained nothing, and is what the score below is measured by
     used, changed = publish.as_used(recipe, about)
-    if changed:
-        lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())
-        raise ValueError(
-            f"a network that comes with the repository is what its recipe trains, which was changed: {lines}"
-        )
+    lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())
+    require(
+        not changed or trained_on(recipe, changed),
+        "a network that comes with the repository is what its recipe trains, or has trained and then trains on for "
+        f"another time at another rate; this was changed: {lines}",
+    )
     require(
         recipe.backbone_weights == "none" and recipe.starts_from is None,
         f"{recipe.name!r} begins with trained weights, whose terms would go with its own; ship what was trained from "
@@ -109,6 +111,12 @@ def ship(options: Options) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     return folder
+
+
+def trained_on(recipe: Recipe[Any], changed: Changes) -> bool:
+    """Return True if nothing was changed but that the recipe trained on what it had trained, for a time of its own."""
+    own = {"optimisation.length", "optimisation.learning_rate", STARTS_FROM}
+    return changed.keys() <= own and changed.get(STARTS_FROM, (None, None))[1] == recipe.name
 
 
 def store(network: Network, folder: Path) -> None:

@@ -9,6 +9,7 @@ import forked
 import pytest
 import torch
 
+import hub
 import papers
 from ci import check
 from ci.check import Options, main, untrained
@@ -17,6 +18,7 @@ from ci.judgement import Report, class_differences, printed, printed_classes, re
 from ci.measured import to_toml
 from core import datasets
 from core.files import read_json, sha256, write_json
+from core.networks.repository import SHIPPED
 from core.paper import Paper
 from core.recipe import ONE_RUN, SAME_WEIGHTS
 from core.values import to_json
@@ -112,6 +114,17 @@ def test_a_row_may_stay_half_a_point_below_what_is_reported(judged: Any, value: 
 def test_the_latest_score_of_the_same_weights_counts(judged: Any) -> None:
     others = [entry(10.0, weights="1" * 64), entry(11.0, recipe="danet-demo")]
     assert judged(79.6, entry(70.0), entry(), *others, gate="regression").exit == 0
+
+
+@pytest.mark.parametrize("name", hub.shipped())
+def test_what_comes_along_is_held_to_the_score_in_its_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = read_json(SHIPPED / name / "score.json")
+    mine = {**stored, "mean_iou": stored["mean_iou"] + 0.02}
+    monkeypatch.setattr("ci.check.described", lambda where: check.Weights(where, stored["weights"], {}))
+    for score, verdict in ((stored, "holds"), (mine, "falls short")):
+        monkeypatch.setattr("ci.check.tested", lambda *_: score)  # noqa: B023 (called at once)
+        report = check.check(Options(name, name, gate="regression"))
+        assert verdicts(report)["regression mIoU"] == verdict
 
 
 @pytest.mark.parametrize(

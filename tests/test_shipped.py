@@ -171,7 +171,8 @@ def test_every_network_that_comes_along_is_what_its_folder_says(name: str) -> No
     loaded = hub.from_pretrained(name, verify=True, local_files_only=True)
     folder, about = repository.SHIPPED / name, loaded.about
     assert about is not None
-    assert publish.as_used(recipe(name), about) == (recipe(name), {})
+    used, changed = publish.as_used(recipe(name), about)
+    assert not changed or ship.trained_on(used, changed)
     score = files.read_json(folder / "score.json")
     assert score["weights"] == files.sha256(folder / "model.safetensors")
     assert (score["recipe"], score["split"], score["images"]) == (name, "test", 233)
@@ -202,6 +203,15 @@ def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path
     assert "CC BY-NC 4.0" in licence
 
 
+def test_what_its_recipe_trained_on_is_shipped_and_says_so(run: Path, data: Path, shelf: Path) -> None:
+    longer = {"starts_from": (None, NAME), "optimisation.length": (120, 30), "optimisation.learning_rate": (0.05, 0.03)}
+    made_up(changed=longer).save_pretrained(run)
+    card = (ship.ship(ship.Options(NAME, run, data)) / "README.md").read_text()
+    assert f"beginning with the weights of `{NAME}`" in card
+    assert "--recipe.optimisation.learning-rate 0.03 --recipe.optimisation.length 30 --starts-from DIR" in card
+    assert "- `optimisation.length`: 120 -> 30" in card
+
+
 def test_shipping_again_replaces_what_was_there(run: Path, data: Path, shelf: Path) -> None:
     (shelf / NAME).mkdir()
     (shelf / NAME / "old").write_text("")
@@ -214,7 +224,9 @@ def test_shipping_again_replaces_what_was_there(run: Path, data: Path, shelf: Pa
     ("name", "about", "sentence"),
     [
         ("danet-tiny-camvid-fcn", {}, "was trained by the recipe 'danet-tiny-camvid', not 'danet-tiny-camvid-fcn'"),
-        (NAME, {"changed": {"optimisation.length": (200, 3)}}, "which was changed: optimisation.length: 200 -> 3"),
+        (NAME, {"changed": {"optimisation.length": (120, 3)}}, "this was changed: optimisation.length: 120 -> 3"),
+        (NAME, {"changed": {"starts_from": (None, f"{NAME}-fcn")}}, f"changed: starts_from: None -> {NAME}-fcn"),
+        (NAME, {"changed": {"starts_from": (None, NAME), "augmentation.crop": (320, 96)}}, "augmentation.crop"),
         ("danet-r18-camvid", {"recipe": to_json(recipe("danet-r18-camvid"))}, "begins with trained weights"),
     ],
 )
