@@ -6,11 +6,16 @@ Large packages are not imported above: the process that hands out tests to other
 import contextlib
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # each takes its share of the cores: threads that wait for one that another worker holds back cost time
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 
 def pytest_collection() -> None:

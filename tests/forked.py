@@ -120,7 +120,9 @@ def served(words: Sequence[str], env: Mapping[str, str] | None = None, **_: Any)
         return subprocess.CompletedProcess(words, code, "", log.read())
 
 
-def command(words: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+def command(
+    words: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None, **_: Any
+) -> subprocess.CompletedProcess[str]:
     """Do as `subprocess.run` does with a command of Python, in a fork of this process, which has imported most."""
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         sys.stdout.flush()  # or the fork would say it once more
@@ -129,6 +131,8 @@ def command(words: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
         if not pid:
             os.dup2(said.fileno(), 1)
             os.dup2(complained.fileno(), 2)
+            os.environ.update(env or {})
+            os.chdir(cwd or ".")
             be(words[1:])
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         texts = []

@@ -102,13 +102,9 @@ def without_dropout(paper: Paper) -> Callable[..., Network]:
     return build
 
 
-def compiles(paper: Paper, to: Path, **run: Any) -> None:
-    """A compiled run has the losses of the usual one, and a checkpoint with the usual names.
-
-    Its batch is large enough for the pyramid's level of one position, where a channel is normalised over as many values
-    as there are images: over four, a difference of 1e-6 grows to more than 1 % in five steps.
-    """
-    network = {"batch": 12, "build": without_dropout(paper)}
+def compiles(paper: Paper, to: Path, batch: int, **run: Any) -> None:
+    """A compiled run has the losses of the usual one, and a checkpoint with the usual names."""
+    network = {"batch": batch, "build": without_dropout(paper)}
     train(started(paper, to / "usual", **network))
     torch.compiler.reset()
     train(started(paper, to / "compiled", **network, compile=True, **run))
@@ -138,16 +134,19 @@ def in_a_process(work: Callable[[str, Path], None], name: str, to: Path, **varia
 
 
 def compiles_on_a_gpu(name: str, to: Path) -> None:
+    """With a batch that is large enough for the pyramid's level of one position, where a channel is normalised over as
+    many values as there are images: over four, a difference of 1e-6 grows to more than 1 % in five steps.
+    """
     graphs, paper = name.endswith("-graphs"), PAPERS[name.removesuffix("-graphs")]
     torch.backends.cudnn.allow_tf32 = False  # rounds by 5e-4, which five steps make as much as a wrong gradient
-    compiles(paper, to / name, cuda_graphs=graphs)
+    compiles(paper, to / name, batch=12, cuda_graphs=graphs)
 
 
 def compiles_on_a_cpu(name: str, to: Path) -> None:
     """Without the last stages, which take a C++ compiler minutes."""
     torch.set_num_threads(1)
     with patch.object(torch, "compile", partial(torch.compile, backend="eager")):
-        compiles(PAPERS[name], to / name)
+        compiles(PAPERS[name], to / name, batch=4)
     if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
         compiles_once_for_all_sizes(PAPERS[name])
 

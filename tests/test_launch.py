@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import tiny
 
@@ -26,15 +27,11 @@ SMALLEST = {
 }
 
 
-def launch(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of a paper with `accelerate launch`."""
-    words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", str(script)]
-    return python(*words, *arguments, cwd=cwd)
-
-
-def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of DANet with `accelerate launch`, which starts a process of its own."""
+    words = ["python", "-m", "accelerate.commands.launch", *arguments]
     environment = {**tiny.environment(), "PYTHONPATH": "", "COLUMNS": "120"}  # nothing but the installation
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+    return forked.command(words, env=environment, cwd=cwd)
 
 
 def words(options: dict[str, str | None]) -> list[str]:
@@ -69,7 +66,8 @@ def test_a_short_training_and_its_test(
 
     Launched by path, a script has its own folder first on sys.path, not the root of the repository.
     """
-    trained = launch(PAPERS / "danet" / "train.py", *words(SMALLEST), "--name", DEMO, cwd=tmp_path)
+    script = str(PAPERS / "danet" / "train.py")
+    trained = launch("--cpu", "--num_processes", "1", script, *words(SMALLEST), "--name", DEMO, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "changed from the published recipe: optimisation.length: 40 -> 1" in trained.stdout
     folder = tmp_path / "runs" / DEMO
@@ -94,8 +92,8 @@ def test_a_short_training_and_its_test(
 @pytest.mark.slow
 def test_a_refused_command_says_one_sentence(tmp_path: Path) -> None:
     """Also by `accelerate launch`, with the configuration in the root: no warnings and no traceback of either."""
-    launcher = ["-m", "accelerate.commands.launch", "--quiet", "--config_file", str(PAPERS.parent / "accelerate.yaml")]
-    done = python(*launcher, str(PAPERS / "danet" / "train.py"), "danet-dmo", cwd=tmp_path)
+    quiet = ("--quiet", "--config_file", str(PAPERS.parent / "accelerate.yaml"))
+    done = launch(*quiet, str(PAPERS / "danet" / "train.py"), "danet-dmo", cwd=tmp_path)
     assert done.returncode != 0
     assert done.stdout == ""
     assert done.stderr.startswith("error: there is no recipe 'danet-dmo': did you mean danet-demo")

@@ -7,8 +7,6 @@ import os
 import random
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -293,18 +291,10 @@ def test_launchers_of_two_nodes_equal_two_processes_and_pass_a_signal_on(
     logs, launchers = [tmp_path / "0.log", tmp_path / "1.log"], []
     for rank, log in enumerate(logs):
         words = ["-m", "torch.distributed.run", *meet, "--node_rank", str(rank), tiny_train.__file__]
-        with log.open("w") as output:
-            launchers.append(
-                subprocess.Popen(
-                    [sys.executable, *words, json.dumps([best, job], default=str)],
-                    env=tiny.environment(),
-                    stdout=output,
-                    stderr=output,
-                )
-            )
-    wait_for_steps(job["to"] / NAME, 2, lambda: launchers[0].poll() is None)
-    launchers[1].send_signal(signal.SIGTERM)
-    assert 0 not in [launcher.wait() for launcher in launchers]
+        launchers.append(forked.fork(forked.be, [*words, json.dumps([best, job], default=str)], log=log))
+    wait_for_steps(job["to"] / NAME, 2, launchers[0].is_alive)
+    os.kill(launchers[1].pid or 0, signal.SIGTERM)
+    assert 0 not in [forked.wait(launcher) for launcher in launchers]
     goes_on(job, 2, logs[0], whole)
 
     one = {**best, "to": tmp_path / "one"}
