@@ -13,10 +13,6 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-if WORKERS > 1:  # each takes its share of the cores: threads that wait for one that another worker holds back cost time
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
-
 
 def pytest_collection() -> None:
     """Look for no garbage among what is imported: there is none, and much to look through."""
@@ -24,9 +20,13 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for it among what the tests make."""
+    """Look for it among what the tests make, and take this worker's share of the cores: threads wait for each other."""
+    import torch
+
     gc.freeze()
     gc.enable()
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def pytest_sessionfinish() -> None:
