@@ -9,7 +9,6 @@ image: what was measured for them stands in their place, in proportion to the po
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,14 +32,14 @@ REGIONS = 96.9e6 / GIB / 97**2
 """Of RANet's construction and interaction, a position of an image: what 97 x 97 took (ci/bench/README.md)."""
 
 SPEEDS = {
-    "danet-r101-cityscapes": 46.34,
+    "danet-r101-cityscapes": 51.7,
     "ranet-r101-cityscapes": 21.34,
     "dfdam-r101-voc2012": 156.0,
     "ranet-hrnet-w48-cityscapes": 12.5,
     "sanet-r101-pascal-context": 117.0,
     "sanet-b7-pascal-context": 17.3,
 }
-"""Images a second on one H200 with bf16: the first two at commit fd626ed9 (ci/bench/README.md), the rest at f974dca."""
+"""Images a second on one H200 with bf16: the first at commit 0983fcf, the second at fd626ed9, the rest at f974dca."""
 
 
 def size(recipe: Recipe[Any]) -> tuple[int, int]:
@@ -124,7 +123,7 @@ def main() -> None:
         text = cost.to_json(count(paper))
         if not paper.costs_file.is_file() or paper.costs_file.read_text(encoding="utf-8") != text:
             paper.costs_file.write_text(text, encoding="utf-8")
-            sys.stdout.write(f"wrote {paper.costs_file.relative_to(Path.cwd())}\n")
+            sys.stdout.write(f"wrote {paper.costs_file}\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_type_hi
 import tyro
 
 from core.cost import Cost
-from core.errors import refuse
+from core.errors import refuse, require
 from core.recipe import AnyArchitecture, Precision, Recipe
 from core.run import WHERE, Run
 from core.values import RARE
@@ -53,12 +53,15 @@ class EvaluationOptions(Generic[AnyArchitecture]):
         Path | None, tyro.conf.arg(help="write the predictions there, as the data set's evaluation server takes them")
     ] = None
     workers: Annotated[
-        int | None, tyro.conf.arg(help="processes that load images; None: what `core.machine.workers` says")
+        int | None, tyro.conf.arg(help="processes that load images; None: as many as the machine's cores suggest")
     ] = None
-    precision: Precision = "fp32"
+    precision: Annotated[Precision, tyro.conf.arg(help="of products and convolutions; fp16 needs a GPU")] = "fp32"
     modules: Annotated[
         bool, tyro.conf.arg(help="test again without each module of the paper: what it contributes; a pass for each")
     ] = False
+
+    def __post_init__(self) -> None:
+        require(self.workers is None or self.workers >= 0, f"--workers must be at least 0, got {self.workers}")
 
 
 def parse(

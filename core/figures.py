@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from core import datasets
+from core.errors import require
 from core.files import make_folder, said_if_unwritable
 from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
@@ -26,6 +27,9 @@ Kind = TypeVar("Kind", bound=Network)
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
 
+NARROWEST = 16
+"""So many times as long as wide a picture may be."""
+
 Cell = tuple[str, Image.Image] | Curves
 """A picture with its title, or a diagram."""
 
@@ -34,11 +38,17 @@ def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
     """Open a photo in RGB; without one, an embedded scene of the test split, by its number.
 
     Raises:
-        ValueError: if there is no such file, or it can't be read.
+        ValueError: if there is no such file, it can't be read, or it is too narrow for a page.
     """
     if photo is None:
         return open_rgb(datasets.read("scenes", None, "test").rows[scene].image)
-    return open_rgb(photo)
+    picture = open_rgb(photo)
+    require(
+        max(picture.size) <= NARROWEST * min(picture.size),
+        f"{photo} has {picture.width} x {picture.height} pixels, more than {NARROWEST} times as many one way as the "
+        "other: no page shows it; cut it",
+    )
+    return picture
 
 
 def load(kind: type[Kind], weights: str, demo: str) -> Kind:
@@ -46,7 +56,7 @@ def load(kind: type[Kind], weights: str, demo: str) -> Kind:
 
     Args:
         kind: the paper's network.
-        weights: a run folder or org/name.
+        weights: a run folder, a network that comes along, or org/name.
         demo: the run folder that is taken without one.
 
     Raises:

@@ -15,7 +15,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, broadcast_object_list
 from torch import nn
 
-from core.recipe import Precision
+from core.recipe import FP16, Precision
 from core.run import ChannelsLast, Run
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,7 +35,7 @@ def mixed_precision(precision: Precision) -> str:
         ValueError: if this computer does not have it.
     """
     if precision == "fp16" and not torch.cuda.is_available():
-        raise ValueError("--run.precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
+        raise ValueError(FP16)
     return "no" if precision == "fp32" else precision
 
 

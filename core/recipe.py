@@ -17,6 +17,9 @@ AnyArchitecture = TypeVar("AnyArchitecture")
 
 Edge = Literal["short", "long"]
 Precision = Literal["fp32", "bf16", "fp16"]
+
+FP16 = "fp16 needs a GPU; on a CPU choose bf16 or fp32"
+"""What is said of half precision where there is none."""
 WeightsSource = Literal["hub", "gluon", "csail", "none"]
 """Whose ImageNet weights: see `core.networks.imagenet`."""
 
@@ -200,7 +203,7 @@ class Protocol:
     crop: int | None = None
     """Side of the window that slides over the image, in pixels; None: the whole image is one window."""
     stride: int | None = None
-    """Steps of the window."""
+    """Pixels from a window to the next, at most the crop."""
     border: Rare[Literal["shifted", "padded"]] = "shifted"
     """What becomes of the last window: shifted inside, or cut off and padded with black, as released for DANet."""
     base: int | None = None
@@ -233,7 +236,7 @@ class Protocol:
         require(self.limit is None or self.limit >= 1, f"protocol.limit must be at least 1 pixel, got {self.limit}")
         require(self.multiple >= 1, f"protocol.multiple must be at least 1, got {self.multiple}")
         require(
-            len(self.scales) > 0 and all(scale > 0 for scale in self.scales),
+            len(self.scales) > 0 and all(0 < scale < math.inf for scale in self.scales),
             f"protocol.scales must be one or more positive factors, got {self.scales}",
         )
 

@@ -56,7 +56,7 @@ class Run:
     seed: int = 0
     """Of the order of the images, their augmentation, dropout and untrained weights."""
     workers: int | None = None
-    """Processes that load images; None: what `core.machine.workers` says."""
+    """Processes that load images; None: as many as this process's share of the cores suggests."""
     threads: Rare[int | None] = None
     """CPU threads of a process that trains on a CPU; None: its share of the cores."""
     accumulate: int = 1

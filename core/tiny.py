@@ -41,7 +41,7 @@ def demo(
     base: int | None = 192,
     epochs: int = 40,
 ) -> Ladder[AnyArchitecture]:
-    """Ours: what runs without an argument, in three minutes, and the same network without the modules of the paper.
+    """Ours: what runs without an argument, in a few minutes, and the same network without the modules of the paper.
 
     Args:
         name: of the demo.
@@ -55,7 +55,7 @@ def demo(
     seen = Augmentation(crop=crop, base=base, scale=(0.75, 1.5), brightness=0.2)
     optimisation, protocol = Optimisation(rate, batch=16, length=epochs), Protocol(base=base, flip=True)
     recipe, plain = _ladder(name, network, without, "embedded scenes", SCENES, seen, optimisation, protocol)
-    return replace(recipe, summary=f"{recipe.summary}, three minutes on two cores"), plain
+    return replace(recipe, summary=f"{recipe.summary}, minutes on two cores"), plain
 
 
 def beacons(

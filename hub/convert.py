@@ -1,9 +1,9 @@
 """Public weights into ours, strictly: every name is accounted for, or nothing is written.
 
-python -m hub.convert danet-mmseg danet_r50-d8_512x1024_40k_cityscapes_20200605_191324-c0dbfa5f.pth --to DIR
-python -m hub.convert danet-released DANet101.pth.tar --to DIR        the weights of DANet's authors
-python -m hub.convert torchvision resnet101-5d3b4d8f.pth --to DIR     a backbone, for --backbone-weights
-python -m hub.convert csail-backbone resnet18-imagenet.pth --to DIR   another, with the deep stem 64-64-128
+    python -m hub.convert danet-mmseg danet_r50-d8_512x1024_40k_cityscapes_20200605_191324-c0dbfa5f.pth --to DIR
+    python -m hub.convert danet-released DANet101.pth.tar --to DIR        the weights of DANet's authors
+    python -m hub.convert torchvision resnet101-5d3b4d8f.pth --to DIR     a backbone, for --backbone-weights
+    python -m hub.convert csail-backbone resnet18-imagenet.pth --to DIR   another, with the deep stem 64-64-128
 
 A network becomes a checkpoint folder, for from_pretrained and evaluate.py; it is described by a recipe (`--recipe`),
 which says what the weights can't: dilations, how scores are enlarged, the classes, and how it is tested. Files of

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from core.errors import door, require
+from core.files import make_folder
 from core.networks.network import Network
 from core.run import WHERE
 from core.values import to_json
@@ -227,6 +228,7 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     Raises:
         ValueError: if it can't be exported, or answers otherwise.
     """
+    make_folder(to.parent)  # now, and not after the tracing
     exported = program(network, size)
     free = free_axes(exported)
     height, width = size or SIZE
@@ -234,7 +236,6 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     if size is None:
         shapes.append((1, network.in_channels, height + 25, width - 30))
 
-    to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
         path = Path(aside) / to.name
         answer = write(exported, path, description(network))

@@ -1,10 +1,11 @@
 """Segment pictures: python -m hub.predict WEIGHTS IMAGE... --to DIR
 
-WEIGHTS is a run folder or the org/name of a repository on the Hugging Face Hub. An IMAGE is a file, or a folder, which
-is searched for images; the frames of a video are a folder. For each picture DIR gets `overlays/NAME.png` to look at and
-`labels/NAME.png` to compute with (8-bit class indices in the colours of the classes, which `classes.txt` names). What
-was found in a folder keeps its place below the folder's name. A picture that can't be read or is too large is left
-out, the others are segmented; the end names what was left out, and the exit status is then 1.
+WEIGHTS is a run folder, a network that comes along (danet-tiny-camvid), or org/name on the Hugging Face Hub. An IMAGE
+is a file, or a folder, which is searched for images; the frames of a video are a folder. For each picture DIR gets
+`overlays/NAME.png` to look at and `labels/NAME.png` to compute with (8-bit class indices in the colours of the classes,
+which `classes.txt` names). What was found in a folder keeps its place below the folder's name. A picture that can't be
+read or is too large is left out, the others are segmented; the end names what was left out, and the exit status is then
+1.
 """
 
 import re
@@ -18,8 +19,8 @@ import tyro
 from PIL import Image
 
 from core import machine
-from core.errors import door
-from core.files import make_folder, said_if_unwritable
+from core.errors import door, require
+from core.files import make_folder, said_if_unwritable, written_aside
 from core.images.bands import header_of
 from core.images.reading import ENDINGS
 from core.memory import device_of, free_memory
@@ -27,7 +28,7 @@ from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.networks.workload import scores_bytes
 from core.progress import progress
-from core.recipe import Precision, Protocol
+from core.recipe import FP16, Precision, Protocol
 from core.run import WHERE
 from hub.networks import from_pretrained
 
@@ -55,8 +56,11 @@ class Options:
     verify: Annotated[bool, tyro.conf.arg(help="compare the weights with their fingerprint first")] = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1:
-            raise ValueError(f"--opacity must be from 0 (the image only) to 1 (the colours only), got {self.opacity}")
+        require(bool(self.images), f"give image files, or folders that hold files, {' '.join(ENDINGS)}")
+        require(
+            0 <= self.opacity <= 1,
+            f"--opacity must be from 0 (the image only) to 1 (the colours only), got {self.opacity}",
+        )
 
 
 def find(images: tuple[Path, ...], to: Path) -> dict[Path, Path]:
@@ -80,7 +84,7 @@ def find(images: tuple[Path, ...], to: Path) -> dict[Path, Path]:
             raise ValueError(f"{given} {what}; give files, or folders that hold files, {' '.join(ENDINGS)}")
         for file, name in zip(files, names, strict=True):
             name = name.with_suffix(".png")
-            if name in found:
+            if name in found and not (file.exists() and found[name].exists() and file.samefile(found[name])):
                 raise ValueError(f"{found[name]} and {file} would both become {name}; rename one")
             found[name] = file
     return {file: name for name, file in found.items()}
@@ -100,7 +104,7 @@ def left_out(images: tuple[Path, ...]) -> list[Path]:
 
 def _is_image(file: Path) -> bool:
     """Return True if the name is one of an image; macOS leaves files that begin with a dot beside them."""
-    return file.suffix.lower() in ENDINGS and not file.name.startswith(".") and not file.is_dir()
+    return file.suffix.lower() in ENDINGS and not file.name.startswith(".") and (file.is_file() or not file.exists())
 
 
 def predict(options: Options, network: Network, found: dict[Path, Path]) -> list[str]:
@@ -126,8 +130,8 @@ def predict(options: Options, network: Network, found: dict[Path, Path]) -> list
         ):
             path = options.to / folder / name
             make_folder(path.parent)
-            with said_if_unwritable(path):
-                picture.save(path)
+            with written_aside(path) as aside:
+                picture.save(aside, format="PNG")
     return problems
 
 
@@ -157,6 +161,7 @@ def main() -> None:
         options = tyro.cli(Options, description=__doc__)
         found = find(options.images, options.to)
         device = device_of(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        require(options.precision != "fp16" or device.type != "cpu", FP16)
         machine.use_cores(device)
         network = from_pretrained(options.weights, revision=options.revision, verify=options.verify)
         problems = predict(options, network.to(device), found)

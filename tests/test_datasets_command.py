@@ -197,6 +197,14 @@ def test_check_remarks_on_labels_of_16_bits_and_on_classes_without_a_pixel(folde
     assert "no pixel has the class boat, tram" in report.notes[1]
 
 
+def test_what_is_prepared_of_own_data_is_the_folder_to_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pair(folder / "train", "wide", VALUES.astype(np.uint16))
+    assert run("prepare", "folder", folder, "--processes", "0") == 0
+    place = folder / "prepared-folder"
+    assert last(capsys.readouterr().out).endswith(f"pass --data {place}, or `check folder {place}` first")
+    assert not [note for note in inspect(find("folder"), place, processes=0, quiet=True).notes if "16 bits" in note]
+
+
 def test_labels_of_one_bit_are_0_and_1(folder: Path) -> None:
     for path in (folder / "val" / "labels").iterdir():
         Image.fromarray(VALUES > 0).save(path)

@@ -75,6 +75,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("paper", ["danet", "pdanet"])
+def test_one_pixel_is_drawn_and_a_strip_is_not(
+    paper: str, weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("pixel.png", (1, 1)), ("strip.png", (1, 500))):
+        Image.new("RGB", size).save(name)
+    main = import_module(f"papers.{paper}.figures").main
+    given = ["--weights", str(weights / paper), "--to", "figure.png"]
+    assert "no page shows it; cut it" in refused(main, ["strip.png", *given], monkeypatch, capsys)
+    monkeypatch.setattr(sys, "argv", ["figures.py", "pixel.png", *given])
+    main()
+    assert Path("figure.png").is_file()
+
+
 def test_every_paper_has_figures() -> None:
     assert set(OWN) == set(PAPERS)
 

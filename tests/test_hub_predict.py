@@ -1,5 +1,7 @@
 """The command that segments pictures."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,27 @@ def test_what_can_not_be_segmented_is_said_before_anything_is_written(tmp_path: 
     assert not to.exists()
 
 
+def test_a_file_that_is_given_twice_counts_once_and_a_pipe_is_no_image(tmp_path: Path) -> None:
+    photo = picture(tmp_path / "a" / "photo.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    assert predict.find((photo, photo), tmp_path / "out") == {photo: Path("photo.png")}
+    assert predict.find((tmp_path / "a",), tmp_path / "out") == {photo: Path("a/photo.png")}
+
+
+def test_a_picture_that_could_not_be_written_leaves_none(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(self: Image.Image, file: Path, **_: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    photo = picture(tmp_path / "photo.png")
+    monkeypatch.setattr(Image.Image, "save", fill)
+    with pytest.raises(SystemExit):
+        command(monkeypatch, weights, photo, "--to", tmp_path / "out")
+    assert files(tmp_path / "out") == ["classes.txt"]
+
+
 def test_bad_input_leaves_with_a_sentence(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +128,8 @@ def test_bad_input_leaves_with_a_sentence(
     for words, sentence in (
         ((weights, tmp_path / "absent.png"), "absent.png is missing"),
         ((weights, photo, "--opacity", "2"), "--opacity must be from 0"),
+        ((weights,), "give image files, or folders that hold files"),
+        ((weights, photo, "--precision", "fp16", "--device", "cpu"), "fp16 needs a GPU"),
         ((tmp_path / "nothing" / "here", photo), "here; no checkpoint lies beside it"),
     ):
         with pytest.raises(SystemExit):

@@ -13,6 +13,7 @@ from tiny import NAME, begin, differing, left, recipe, tree
 
 from core import files
 from core.datasets import Pairs
+from core.images.classes import Classes
 from core.recipe import Data
 from core.training import checkpoint, setup
 from core.training.lock import Lock
@@ -50,7 +51,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(tmp_path: Path) -> None:
 def test_half_precision_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     to = tmp_path / "absent"
-    refused(to, r"--run.precision fp16 needs a GPU; on a CPU choose bf16 or fp32", precision="fp16")
+    refused(to, r"fp16 needs a GPU; on a CPU choose bf16 or fp32", precision="fp16")
     assert not to.exists()
 
 
@@ -80,12 +81,28 @@ def test_weights_that_the_recipe_does_not_name_are_recorded(tmp_path: Path, caps
     training = begin(tmp_path, second, starts_from=str(tmp_path / "other"))
     assert training.changed == {"starts_from": ("first", str(tmp_path / "other"))}
     assert torch.equal(training.network.backbone.body.convolve.weight, other.backbone.body.convolve.weight)
-    assert "for another number of classes: classify.weight, classify.bias" in capsys.readouterr().out
+    assert "which has other classes: classify.weight, classify.bias" in capsys.readouterr().out
     train(training)
     assert begin(tmp_path, second, starts_from=str(tmp_path / "other")).changed == training.changed  # resumed
     about = tiny.Tiny.from_pretrained(tmp_path / NAME).about
     assert about is not None
     assert about.changed == {"starts_from": ["first", str(tmp_path / "other")]}
+
+
+def test_classifiers_of_as_many_other_classes_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first stage has the same classes in another order: its first class is not the first one here."""
+    train(begin(tmp_path, recipe(length=2)))
+    first = tiny.Tiny.from_pretrained(tmp_path / NAME)
+    assert first.about is not None
+    classes = first.about.classes
+    first.about = dataclasses.replace(first.about, classes=Classes(classes.names[::-1], classes.palette))
+    first.save_pretrained(tmp_path / "first")
+    for folder, kept in ((tmp_path / NAME, True), (tmp_path / "first", False)):
+        training = begin(tmp_path / "second", recipe(length=2), starts_from=str(folder))
+        state = training.network.state_dict()
+        assert torch.equal(state["backbone.body.convolve.weight"], first.backbone.body.convolve.weight)
+        assert torch.equal(state["classify.weight"], first.classify.weight) is kept
+        assert ("which has other classes: classify.weight" in capsys.readouterr().out) is not kept
 
 
 def test_other_weights_of_the_backbone_are_recorded(tmp_path: Path) -> None:

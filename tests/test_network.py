@@ -96,8 +96,23 @@ def test_a_network_predicts_in_half_precision_if_asked() -> None:
     assert set(kinds) == {torch.bfloat16}
     assert half.scores.dtype == torch.float32
     torch.testing.assert_close(half.scores, exact.scores, rtol=0, atol=0.02)
-    with pytest.raises(ValueError, match="fp16 needs a GPU; choose bf16 or fp32"):
+    with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU choose bf16 or fp32"):
         made.predict(photo(), precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"precision": "fp64"}, "there is no precision 'fp64'"),
+        ({"protocol": "own"}, "protocol must be a core.recipe.Protocol or None, got 'own'"),
+        ({"image": None}, "predict takes a path, a PIL image, .*, got None"),
+        ({"image": [3]}, "predict takes a path, a PIL image, .*, got 3"),
+        ({"image": Image.new("RGB", (0, 5))}, "got one of 0 x 5"),
+    ],
+)
+def test_what_predict_does_not_take_is_said(given: dict[str, Any], sentence: str, no_type_checks: None) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        network().predict(**{"image": photo(), **given})
 
 
 def test_a_prediction_says_what_it_is_in_a_line_and_in_a_picture() -> None:

@@ -11,6 +11,7 @@ from ci.measured import changes, scores
 from ci.rows import tables, with_tables
 
 ROOT = Path(__file__).parent.parent
+TOPS = ("ci", "core", "hub", "papers")
 TEST_COMMAND = 'pip install -e ".[dev]" && pytest'
 
 
@@ -72,9 +73,22 @@ def test_checks_run_the_line_of_the_readme() -> None:
     assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
 
 
-@pytest.mark.parametrize(
-    "file", [ROOT / "README.md", *ROOT.glob("papers/*/README.md")], ids=lambda file: file.parent.name
-)
-def test_links_lead_somewhere(file: Path) -> None:
+READMES = [
+    "README.md",
+    *(str(file.relative_to(ROOT)) for top in TOPS for file in sorted((ROOT / top).rglob("README.md"))),
+]
+EACH_README = pytest.mark.parametrize("name", READMES)
+
+
+@EACH_README
+def test_links_lead_somewhere(name: str) -> None:
+    file = ROOT / name
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", file.read_text(encoding="utf-8")):
         assert (file.parent / target).exists(), target
+
+
+@EACH_README
+def test_files_of_the_code_that_are_named_exist(name: str) -> None:
+    below = ROOT / "papers" if name == "README.md" else (ROOT / name).parent
+    for target in re.findall(r"`([\w./-]+\.py)`", (ROOT / name).read_text(encoding="utf-8")):
+        assert any(path.exists() for path in (ROOT / target, *below.rglob(target))), target

@@ -53,6 +53,7 @@ def test_json_that_is_no_recipe_is_refused_by_name(change: Any, word: str) -> No
         (lambda: Protocol(crop=8), "both"),
         (lambda: Protocol(crop=8, stride=9), "missed"),
         (lambda: Protocol(scales=()), "scales"),
+        (lambda: Protocol(scales=(math.inf,)), "positive factors"),
         (lambda: Data("scenes", 0), "num_classes"),
         (lambda: Run(accumulate=0), "accumulate"),
         (lambda: Run(validate_every=-1), "validate_every"),

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import time
@@ -353,6 +354,16 @@ def test_a_killed_run_that_keeps_the_best_goes_on_bit_for_bit(tmp_path: Path) ->
     one, other = tmp_path / "whole" / NAME, tmp_path / "killed" / NAME
     assert differing(left(one), left(other)) == []
     assert (one / "best" / "model.safetensors").read_bytes() == (other / "best" / "model.safetensors").read_bytes()
+
+
+def test_a_run_whose_best_weights_are_gone_says_so_before_it_goes_on(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"keep": "best", "validate_every": 1}
+    with pytest.raises(tiny.Killed):
+        train(begin(tmp_path, objective=tiny.After(7, tiny.kill), **options))
+    shutil.rmtree(tmp_path / NAME / "best")
+    with pytest.raises(ValueError, match=r"there is no .*best, which held the best weights so far \(mIoU .*, step"):
+        train(begin(tmp_path, **options))
+    train(begin(tmp_path, keep="last", validate_every=1))
 
 
 def test_a_kill_while_the_best_is_written_leaves_the_one_before(tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def test_weights_of_other_classes_are_refused(weights: Path) -> None:
         evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), workers=0))
 
 
+def test_a_folder_in_place_of_the_score_is_refused_before_the_test(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder; give the file that the score is written to"):
+        evaluate_checkpoint(DANet, EvaluationOptions(DEMO, "danet-tiny-camvid", to=tmp_path))
+    with pytest.raises(ValueError, match="--workers must be at least 0, got -1"):
+        EvaluationOptions(DEMO, workers=-1)
+
+
 def test_weights_of_another_paper_are_refused_before_their_recipe_is_read() -> None:
     with pytest.raises(ValueError, match="pdanet-tiny-camvid holds a network of the class PDANet, not DANet; take the"):
         known(RECIPES, DEMO.name, ["--weights", "pdanet-tiny-camvid"], DANet)

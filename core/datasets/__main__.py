@@ -105,7 +105,8 @@ def prepare(
     if problems:
         say(f"not ready: {len(problems)} files can't be used; fetch them again, and run the same command")
         return 1
-    say(f"ready: {place}; pass --data {place if to else folder}, or `check {name} {place if to else folder}` first")
+    named = folder if to is None and plan.found else place
+    say(f"ready: {place}; pass --data {named}, or `check {name} {named}` first")
     return 0
 
 

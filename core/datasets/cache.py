@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from core.datasets.samples import Pair, Pairs, labels_of, refuse_other_size, refuse_other_values
-from core.files import said_if_unwritable
+from core.files import make_folder, said_if_unwritable
 from core.images.bands import read_channels
 from core.images.classes import IGNORE
 from core.images.reading import Embedded, Source
@@ -142,7 +142,7 @@ def _name(source: Source, mapping: str) -> str:
 
 def _write(path: Path, pixels: np.ndarray, name: str) -> None:
     """Write pixels in one piece; of several processes or threads that write the same file, the last one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     content = io.BytesIO()
     np.save(content, pixels)
     aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part")

@@ -53,13 +53,15 @@ class Plan:
     """What `prepare` does for a data set.
 
     `home` is the folder that is found whatever level the user names; `splits` holds an image and its labels each: a
-    file that needs no decoding, or a `Decoding`. `copied` are files that the reader wants beside the labels.
+    file that needs no decoding, or a `Decoding`. `copied` are files that the reader wants beside the labels. `found` is
+    False if its reader takes what was prepared only where that folder itself is named.
     """
 
     name: str
     home: Path
     splits: Mapping[str, Sequence[tuple[Path, Path | Decoding]]]
     copied: tuple[Path, ...] = ()
+    found: bool = True
 
 
 def folder_for(home: Path, name: str) -> Path:

@@ -36,7 +36,12 @@ def paint(panel: Panel, picture: Image.Image, point: Point | None = None, opacit
     line = _line(picture)
     if panel.frame is not None:
         (row, column), (wide, tall) = panel.frame, (picture.width / width, picture.height / height)
-        box = (column * wide, row * tall, (column + 1) * wide - 1, (row + 1) * tall - 1)
+        box = (
+            column * wide,
+            row * tall,
+            max(column * wide, (column + 1) * wide - 1),
+            max(row * tall, (row + 1) * tall - 1),
+        )
         pen.rectangle(box, outline=FRAME, width=line)
     for x, y, weight in [] if panel.dots is None else panel.dots.tolist():
         _dot(pen, (x * picture.width, y * picture.height), 1.5 * line, weight)

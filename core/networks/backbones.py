@@ -19,7 +19,7 @@ from torch import nn
 
 from core.errors import require, unknown
 from core.networks.features import Features, features_of
-from core.networks.known import LEVELS, Colour, described
+from core.networks.known import LEVELS, PerChannel, described
 from core.values import Rare
 
 Stem = Literal["plain", "deep32", "deep64"]
@@ -94,7 +94,7 @@ def build(backbone: Backbone) -> Features:
     return features_of(body, network.multiple)
 
 
-def normalisation(backbone: Backbone) -> tuple[Colour, Colour]:
+def normalisation(backbone: Backbone) -> tuple[PerChannel, PerChannel]:
     """Return mean and standard deviation of each channel, in 0..1, that the public weights were trained with.
 
     Of one channel, the mean of those of RGB, whose weights are added up; more repeat RGB's, as their weights do.

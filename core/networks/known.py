@@ -23,7 +23,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from core.errors import require, unknown
 from core.networks.features import Features, features_of
 
-Colour = tuple[float, ...]
+PerChannel = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class TimmNetwork:
     output_strides: tuple[int, ...] = (8, 16, 32)
     classifier: tuple[str, ...] = ("fc.", "classifier.")  # prefixes of a paper's network's keys that features lack
     multiple: int = 1  # sides of the image must be divisible by it: smaller ones are padded
-    mean: Colour = IMAGENET_DEFAULT_MEAN
-    std: Colour = IMAGENET_DEFAULT_STD
+    mean: PerChannel = IMAGENET_DEFAULT_MEAN
+    std: PerChannel = IMAGENET_DEFAULT_STD
     strides: tuple[int, ...] = (4, 8, 16, 32)  # of its maps, undilated
 
 

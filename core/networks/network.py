@@ -27,7 +27,7 @@ from core.networks.prediction import Picture, Prediction, picture_of, pixels_of
 from core.networks.segmenter import Segmenter
 from core.networks.words import refuse_foreign
 from core.networks.workload import memory, refuse_excess
-from core.recipe import Precision, Protocol
+from core.recipe import FP16, Precision, Protocol
 from core.values import from_json, to_json
 
 Kind = TypeVar("Kind", bound="Network")
@@ -158,8 +158,15 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
                 scores are not finite.
         """
         device = next(self.parameters()).device
-        require(precision != "fp16" or device.type != "cpu", "fp16 needs a GPU; choose bf16 or fp32")
-        images = [pixels_of(each, self.in_channels) for each in ([image] if isinstance(image, Picture) else image)]
+        require(precision in _DTYPES, unknown("precision", str(precision), _DTYPES))
+        require(precision != "fp16" or device.type != "cpu", FP16)
+        require(
+            protocol is None or isinstance(protocol, Protocol),
+            f"protocol must be a core.recipe.Protocol or None, got {protocol!r}",
+        )
+        several = isinstance(image, Sequence) and not isinstance(image, str)
+        pictures: Any = image if several else [image]
+        images = [pixels_of(each, self.in_channels) for each in pictures]
         about = self.about
         own = about.protocol if about else Protocol()
         for pixels in images:
@@ -183,7 +190,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             Prediction(scores.argmax(0).to(torch.uint8), scores, picture_of(pixels), self.classes)
             for scores, pixels in zip(answers, images, strict=True)
         ]
-        return predictions[0] if isinstance(image, Picture) else predictions
+        return predictions if several else predictions[0]
 
     def _warn_of_memory(self, pixels: Tensor, protocol: Protocol, device: torch.device) -> None:
         """Say, before anything is allocated, if an image would take more memory than there is."""

@@ -67,6 +67,8 @@ def pixels_of(picture: Picture, channels: int = 3) -> UInt8[Tensor, "c h w"]:
     Raises:
         ValueError: if it can't be read as an image, or has other channels or holds other numbers than a picture.
     """
+    kinds = "a path, a PIL image, a numpy array or a tensor, or a list of these"
+    require(isinstance(picture, Picture), f"predict takes {kinds}, got {picture!r}")
     if isinstance(picture, Tensor):
         fits = picture.dtype == torch.uint8 and picture.ndim == 3 and picture.shape[0] == channels
         kind = "8-bit RGB tensor of size 3" if channels == 3 else f"8-bit tensor of size {channels}"
@@ -78,6 +80,9 @@ def pixels_of(picture: Picture, channels: int = 3) -> UInt8[Tensor, "c h w"]:
     if isinstance(picture, np.ndarray):
         values = _of_array(picture, channels)
     elif isinstance(picture, Image.Image):
+        require(
+            min(picture.size) > 0, f"predict takes a picture with pixels, got one of {picture.width} x {picture.height}"
+        )
         values = np.array(upright_rgb(picture)) if channels in (1, 3) else of_picture(picture, channels)
         values = of_picture(Image.fromarray(values), 1) if channels == 1 else values
     else:

@@ -179,11 +179,16 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def load_matching(network: Segmenter, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def load_matching(network: Segmenter, state: Mapping[str, Tensor], other_classes: bool = False) -> tuple[str, ...]:
     """Load weights, in place; classifiers of another number of classes are left out, by name, and stay as they are.
 
+    Args:
+        network: what takes the weights.
+        state: the weights by name.
+        other_classes: leave the classifiers out also where their number is the network's.
+
     Returns:
-        The names that were left out; empty if the number of classes is the network's.
+        The names that were left out; empty if the classes are the network's.
 
     Raises:
         ValueError: if anything else is missing, unexpected or of another shape; all of it is listed.
@@ -192,7 +197,7 @@ def load_matching(network: Segmenter, state: Mapping[str, Tensor]) -> tuple[str,
     with torch.device("meta"):
         other = shapes(type(network)(network.num_classes % IGNORE + 1, network.architecture).state_dict())
     classifiers = [name for name in expected if other[name] != expected[name]]
-    foreign = all(name in given and given[name] != expected[name] for name in classifiers)
+    foreign = other_classes or all(name in given and given[name] != expected[name] for name in classifiers)
     dropped = tuple(classifiers) if foreign else ()
     kept = {name: value for name, value in state.items() if name not in dropped}
     wanted = {name: shape for name, shape in expected.items() if name not in dropped}

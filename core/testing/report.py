@@ -11,6 +11,7 @@ from core import datasets, files, machine, provenance
 from core.command import EvaluationOptions
 from core.datasets import servers as submission
 from core.datasets.transforms import TestSamples
+from core.errors import require
 from core.images.classes import Classes
 from core.networks import configuration, repository
 from core.networks.network import Network
@@ -82,6 +83,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
     recipe = options.recipe
     if options.to is not None:
         files.make_folder(options.to.parent)  # now, and not after the test
+        require(not options.to.is_dir(), f"--to {options.to} is a folder; give the file that the score is written to")
     network = load(kind, options)
     data = options.data or _folder_of_data(options)
     pairs = datasets.read(recipe.data.name, data, recipe.data.test)

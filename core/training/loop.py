@@ -46,6 +46,8 @@ def train(training: Training[AnyArchitecture]) -> Score:
         learner, progress = Learner(training), Progress.of(training.state)
         log = Log(training, progress.step)
         every, best = validation.interval(training), validation.keeps_best(training)
+        if best and progress.best is not None:
+            validation.refuse_without_best(training.folder, *progress.best)
         _announce(training, progress, every)
 
         learner.train()

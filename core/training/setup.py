@@ -97,7 +97,7 @@ def set_up(
         machine.on_main(accelerator, lock.take)
         state = None if run.restart else resumable(folder, decides, around, run.resume_anyway)
         _refuse_other_folders(accelerator, folder, state)
-        network, changed = _network(recipe, run, published, build, accelerator, state)
+        network, changed = _network(recipe, run, published, build, accelerator, state, splits[0].classes.names)
         _refuse_unusable(recipe, splits, accelerator)
         if recipe.optimisation.class_weights == "median":
             weights = median_frequency(splits[0], network.normalisation).to(accelerator.device)
@@ -166,6 +166,7 @@ def _network(
     build: Build[AnyArchitecture],
     accelerator: Accelerator,
     state: dict[str, Any] | None,
+    names: tuple[str, ...],
 ) -> tuple[Network, dict[str, tuple[Any, Any]]]:
     """The network as the run begins or goes on, and what was changed of the published recipe."""
     machine.seed_everything(run.seed)
@@ -177,7 +178,7 @@ def _network(
         network.load_state_dict(state["network"])
         return network, {name: (old, new) for name, (old, new) in state["changed"].items()}
     with accelerator.main_process_first():
-        return network, differences(published, recipe) | _begin(network, recipe, run, accelerator)
+        return network, differences(published, recipe) | _begin(network, names, recipe, run, accelerator)
 
 
 def _refuse_unusable(recipe: Recipe[Any], splits: Sequence[Pairs], accelerator: Accelerator) -> None:
@@ -206,9 +207,12 @@ def _refuse_other_folders(accelerator: Accelerator, folder: Path, state: dict[st
 
 
 def _begin(
-    network: Network, recipe: Recipe[AnyArchitecture], run: Run, accelerator: Accelerator
+    network: Network, names: tuple[str, ...], recipe: Recipe[AnyArchitecture], run: Run, accelerator: Accelerator
 ) -> dict[str, tuple[Any, Any]]:
-    """Load what an untrained network begins with; return what of it is not as the recipe says."""
+    """Load what an untrained network begins with; return what of it is not as the recipe says.
+
+    Classifiers of trained weights are left out if they are not for these names, in this order.
+    """
     if recipe.starts_from is None and run.starts_from is None:
         weights = run.backbone_weights or recipe.backbone_weights
         load_weights(network.backbone, network.architecture.backbone, weights)
@@ -232,7 +236,8 @@ def _begin(
     about = first.about
     trained = about.recipe.get("name", where) if about is not None else where
     try:
-        dropped = load_matching(network, first.state_dict())
+        others = about is not None and about.classes.names != names
+        dropped = load_matching(network, first.state_dict(), other_classes=others)
     except ValueError as error:
         if about is None or "name" not in about.recipe:
             raise
@@ -241,7 +246,7 @@ def _begin(
             f"({error})"
         ) from None
     if dropped:
-        accelerator.print(f"left out of {where}, for another number of classes: {', '.join(dropped)}")
+        accelerator.print(f"left out of {where}, which has other classes: {', '.join(dropped)}")
     if about is not None and about.changed:
         trained = f"{trained}, changed"
     return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}

@@ -10,6 +10,7 @@ from accelerate.utils import broadcast
 from core import files, machine
 from core.datasets.samples import Pairs
 from core.datasets.transforms import TestSamples
+from core.errors import require
 from core.images.pixels import scaled_size
 from core.networks.network import Network
 from core.networks.weights import stored_bytes
@@ -84,6 +85,19 @@ def keep_best(folder: Path, network: Network) -> None:
         (folder / BEST).rename(old)
     aside.rename(folder / BEST)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_without_best(folder: Path, mean_iou: float, step: int) -> None:
+    """Refuse to go on with a run whose best weights, which are tested in the end, have been taken away.
+
+    Raises:
+        ValueError: saying which they were.
+    """
+    require(
+        (folder / BEST).is_dir(),
+        f"there is no {folder / BEST}, which held the best weights so far (mIoU {mean_iou:.2f}, step {step}): put it "
+        "back, pass --run.keep last, or --restart to rename the folder and start over",
+    )
 
 
 def clean(folder: Path) -> None:

@@ -28,7 +28,8 @@ COLUMNS = 2
 
 INTRODUCTION = f"""## {TITLE}
 Choose a network, drop a photograph (at most {UPLOAD >> 20} MB and {LARGEST // 1_000_000} million pixels) or take
-a scene, and click a pixel. Nothing leaves this machine, and nothing is kept."""
+a scene, and click a pixel. Photographs are deleted once they are read, and what is shown is forgotten after half an
+hour."""
 
 HINT = '<p class="sentence">Click a pixel.</p>'
 FORGOTTEN = "what was shown here is forgotten after half an hour; choose a picture or a network again"

@@ -37,7 +37,7 @@ class Architecture:
     position_attention: Literal["released", "paper", "none"] = "released"
     """"released" as in the authors' code, "paper" as in the text, or none."""
     channel_attention: Literal["released", "paper", "none"] = "released"
-    """Likewise."""
+    """"released" as in the authors' code, "paper" as in the text, or none."""
     reduction: int = 8
     """Queries and keys of the position attention have 1/reduction of its channels (released 8, text 1)."""
     side_scores: Rare[bool] = True

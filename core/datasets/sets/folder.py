@@ -61,6 +61,7 @@ def plan(folder: Path) -> Plan:
         folder,
         {split: _decodings(folder, split) for split in splits(folder)},
         copied=(folder / "classes.txt",),
+        found=False,
     )
 
 
