@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import tyro
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -23,7 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from ci.planted import MISTAKES
 from ci.planted.mistake import Mistake
@@ -162,7 +164,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
     """Judge all mistakes, or those that one of the words describes, and return the exit code."""
     started = time.perf_counter()
     chosen = [mistake for mistake in MISTAKES if not words or any(word in mistake.what for word in words)]
@@ -177,4 +179,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(tyro.cli(main, description=__doc__))

@@ -1,8 +1,8 @@
 """The reported rows of all papers beside what was measured, from the recipes and from measured.toml.
 
-python -m ci.rows                prints them: recipe, where, protocol, metric, reported, measured
-python -m ci.rows --markdown     writes the tables of the READMEs, between the marks `<!-- NAME -->` and
-                                 `<!-- end of NAME -->`; says which files changed
+    python -m ci.rows                prints them: recipe, where, protocol, metric, reported, measured
+    python -m ci.rows --markdown     writes the tables of the READMEs, between the marks `<!-- NAME -->` and
+                                     `<!-- end of NAME -->`; says which files changed
 """
 
 import re

@@ -69,5 +69,5 @@ def test_a_mistake_runs_once_for_each_paper() -> None:
 def test_the_exit_code_is_that_of_the_worst(monkeypatch: pytest.MonkeyPatch, verdicts: list, code: int) -> None:
     results = [mutations.Result(RATE, TESTS, verdict, "") for verdict in verdicts]
     monkeypatch.setattr(mutations, "run", lambda *_: results)
-    assert mutations.main([]) == code
-    assert mutations.main(["there is no mistake with this word"]) == 2
+    assert mutations.main() == code
+    assert mutations.main(("there is no mistake with this word",)) == 2

@@ -1,4 +1,4 @@
-"""Test a DANet: accelerate launch papers/danet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
+"""Test a DANet: accelerate launch papers/danet/evaluate.py [RECIPE] [--weights WEIGHTS] [--data DIR]."""
 
 from core.launch import evaluate
 from papers.danet.recipes import PAPER

@@ -1,6 +1,6 @@
 """Figure 6 of DANet for any image and any weights: what a point attends to, and what the attended channels show.
 
-python papers/danet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY --point 120,80 --point 40,200 --to figure6.png
+python papers/danet/figures.py PHOTO --weights WEIGHTS --point 120,80 --point 40,200 --to figure6.png
 
 Without a photo it takes an embedded scene, without weights the demo's run folder.
 """

@@ -1,4 +1,4 @@
-"""Test a DF-DAM: accelerate launch papers/dfdam/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
+"""Test a DF-DAM: accelerate launch papers/dfdam/evaluate.py [RECIPE] [--weights WEIGHTS] [--data DIR]."""
 
 from core.launch import evaluate
 from papers.dfdam.recipes import PAPER

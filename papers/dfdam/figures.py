@@ -1,6 +1,6 @@
 """Figures 7 and 8 of DF-DAM for any images and any weights: what its two attention modules let through.
 
-python papers/dfdam/figures.py PHOTO PHOTO --weights FOLDER_OR_REPOSITORY --channel 51 --channel 126 --to FOLDER
+python papers/dfdam/figures.py PHOTO PHOTO --weights WEIGHTS --channel 51 --channel 126 --to FOLDER
 
 writes FOLDER/figure7.png, the weight of each channel, and FOLDER/figure8.png, channel maps and the confidence map.
 Without photos it takes two embedded scenes, without weights the demo's run folder. Without channels it shows the one of

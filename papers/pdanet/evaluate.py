@@ -1,4 +1,4 @@
-"""Test a PDANet: accelerate launch papers/pdanet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
+"""Test a PDANet: accelerate launch papers/pdanet/evaluate.py [RECIPE] [--weights WEIGHTS] [--data DIR]."""
 
 from core.launch import evaluate
 from papers.pdanet.recipes import PAPER

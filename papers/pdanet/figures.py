@@ -1,6 +1,6 @@
 """What a point attends to at each level of the pyramid, for any image and any weights of a PDANet.
 
-python papers/pdanet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY --point 120,80 --point 40,200 --to attention.png
+python papers/pdanet/figures.py PHOTO --weights WEIGHTS --point 120,80 --point 40,200 --to attention.png
 
 Without a photo it takes an embedded scene, without weights the demo's run folder. The paper draws no attention. A level
 of k has k x k positions, each a bin of the image; the bin of the point has a red frame.

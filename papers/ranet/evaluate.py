@@ -1,4 +1,4 @@
-"""Test a RANet: accelerate launch papers/ranet/evaluate.py [RECIPE] [--weights FOLDER_OR_REPOSITORY] [--data DIR]."""
+"""Test a RANet: accelerate launch papers/ranet/evaluate.py [RECIPE] [--weights WEIGHTS] [--data DIR]."""
 
 from core.launch import evaluate
 from papers.ranet.recipes import PAPER

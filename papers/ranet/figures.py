@@ -1,6 +1,6 @@
 """Figure 5 of RANet for any image and any checkpoints: the regions in colours, and their representatives as dots.
 
-python papers/ranet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY_OR_STATE --to figure5.png
+python papers/ranet/figures.py PHOTO --weights WEIGHTS_OR_STATE --to figure5.png
 
 Below the image there is a row for each of `--weights`, which may be given several times: a run folder, an org/name of
 the Hub, or a state of a run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions

@@ -1,6 +1,6 @@
 """Figure 6 of SANet for any image and any weights: the pixel groups of chosen points in SA head 1 and head 4.
 
-python papers/sanet/figures.py PHOTO --weights FOLDER_OR_REPOSITORY --point 120,80 --point 40,200 --to figure6.png
+python papers/sanet/figures.py PHOTO --weights WEIGHTS --point 120,80 --point 40,200 --to figure6.png
 
 Without a photo it takes an embedded scene, without weights the demo's run folder. A line for each point and head shows
 how far the attention channel is from what it is at the point (L2 distance over its maps; near is red), and of the main
