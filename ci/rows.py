@@ -3,6 +3,8 @@
     python -m ci.rows                prints them: recipe, where, protocol, metric, reported, measured
     python -m ci.rows --markdown     writes the tables of the READMEs, between the marks `<!-- NAME -->` and
                                      `<!-- end of NAME -->`; says which files changed
+
+The tests fail where a table is not what it would write.
 """
 
 import re
