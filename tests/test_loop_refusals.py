@@ -131,6 +131,11 @@ def test_weights_of_another_network_name_the_recipe_that_fits_them(tmp_path: Pat
     assert "of another shape: backbone" in said
 
 
+def test_another_number_of_classes_than_the_data_has_is_refused(tmp_path: Path) -> None:
+    what = dataclasses.replace(recipe(), data=Data("scenes", num_classes=9, test="test"))
+    refused(tmp_path, "'scenes' has 10 classes here, got --recipe.data.num-classes 9", what, published=recipe())
+
+
 def test_a_second_stage_without_a_first_is_refused(tmp_path: Path) -> None:
     second = dataclasses.replace(recipe(), starts_from="first")
     refused(tmp_path, "begins with the weights of 'first', but there is no .*first; train 'first' first, or", second)

@@ -14,6 +14,7 @@ from core import datasets, files, machine, provenance
 from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
+from core.errors import require
 from core.networks import imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network
@@ -269,5 +270,9 @@ def _open(
     if found != data.num_classes:
         if data.name == published.data.name and data.num_classes == published.data.num_classes:
             raise ValueError(f"{data.name!r} has {found} classes here, but {recipe.name!r} is for {data.num_classes}")
+        require(
+            data.num_classes == published.data.num_classes,
+            f"{data.name!r} has {found} classes here, got --recipe.data.num-classes {data.num_classes}; leave it out",
+        )
         recipe = replace(recipe, data=replace(data, num_classes=found))
     return recipe, [opened[split] for split in (data.train, data.validation, data.test)]
