@@ -61,6 +61,7 @@ def test_a_number_is_met_to_its_digits_or_within_its_tolerance(
     assert ("NOT met" in str(line)) == (met is False)
 
 
+@pytest.mark.slow
 def test_a_missed_target_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(complexity, "recipe_lines", lambda paper: [])
     found = counted()

@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {"trackers": ("tensorboard",), "validate_every": 1, "k
 STEPS = list(range(1, 9))
 
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
