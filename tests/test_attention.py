@@ -437,6 +437,7 @@ def test_operators_describe_themselves_truly() -> None:
     torch.library.opcheck(torch.ops.core.attention_backward, arguments, test_utils=checks)
 
 
+@pytest.mark.slow
 def test_compiled_in_one_graph_for_any_number_of_positions(unchecked: None) -> None:
     torch.compiler.reset()
     compiled = torch.compile(attention, fullgraph=True, backend="aot_eager", dynamic=True)

@@ -218,6 +218,7 @@ def test_every_parameter_of_the_tiny_network_learns(image):
     assert all(parameter.requires_grad and parameter.grad.abs().sum() > 0 for parameter in features.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "output_stride", "channels", "strides"),
     [
@@ -264,6 +265,7 @@ def test_any_other_network_of_timm_gives_four_maps(name, output_stride, channels
     assert shapes == [(2, c, -(-65 // s), -(-97 // s)) for c, s in zip(channels, strides, strict=True)]
 
 
+@pytest.mark.slow
 def test_another_network_has_what_timm_says_of_it():
     assert normalisation(Backbone("vit_tiny_patch16_224", output_stride=16)) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert described("resnet18d").hub == {"plain": "resnet18d.ra2_in1k"}

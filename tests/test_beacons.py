@@ -50,6 +50,7 @@ def test_beacon_and_blocks_lie_far_apart_on_either_side() -> None:
     assert sides == {True, False}
 
 
+@pytest.mark.slow
 def test_a_block_looks_the_same_in_both_classes() -> None:
     greys: dict[int, list[float]] = {WARNED: [], CLEAR: []}
     for image, labels in drawn(400):

@@ -58,6 +58,7 @@ def of_testing(name: str) -> frozenset[str]:
     return frozenset(part for part in name.split(", ") if part.split("=")[0] not in idle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_no_two_heads_answer_alike(paper: str) -> None:
     """Otherwise something that a recipe says does not reach its network."""

@@ -350,6 +350,7 @@ def test_the_nearest_backbone_is_the_one_that_shares_most(tmp_path: Path) -> Non
         run(options(tmp_path, source="timm", file=tmp_path / "a.safetensors", recipe=None))
 
 
+@pytest.mark.slow
 def test_another_backbone_is_refused_with_what_differs_from_the_nearest(tmp_path: Path) -> None:
     theirs: dict[str, Tensor] = drawn(build(TINY))
     theirs["surplus.weight"] = torch.ones(2)

@@ -129,6 +129,7 @@ class OneSize(Tiny):
         return Output(super().forward(image).scores * int(image.shape[2]))
 
 
+@pytest.mark.slow
 def test_a_network_for_one_size_asks_for_it(tmp_path: Path) -> None:
     network = drawn(OneSize(3))
     with pytest.raises(ValueError, match="this OneSize can be exported for one size only; pass --size HEIGHT WIDTH"):

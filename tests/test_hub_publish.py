@@ -94,6 +94,7 @@ def test_a_hub_that_does_not_answer_is_said(
     assert (run / "repository" / "README.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_card_can_be_read_back(run: Path) -> None:
     card = card_of(Options("danet-demo", run, "org/danet-demo"))
     measured = json.loads((run / "score.json").read_text())

@@ -52,6 +52,7 @@ def csail(path: Path, fc: bool = True) -> dict[str, Tensor]:
     return ours
 
 
+@pytest.mark.slow
 def test_csails_file_is_read_as_it_is_and_converted(tmp_path: Path) -> None:
     ours = csail(tmp_path / "resnet18-imagenet.pth")
     features = backbones.build(CSAIL)

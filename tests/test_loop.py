@@ -112,6 +112,7 @@ def test_whole_images_of_several_sizes_are_trained_and_go_on_bit_for_bit(tmp_pat
     assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
 
 
+@pytest.mark.slow
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     """Another seed, and another start of the same steps, are other runs in every weight and every line."""
     for seed in (0, 1):
@@ -280,6 +281,7 @@ def test_processes_and_parts_share_the_same_batches(processes: int, accumulate: 
 # ---- what is not finite
 
 
+@pytest.mark.slow
 def test_a_term_that_is_not_finite_stops_the_run_by_name(tmp_path: Path) -> None:
     """Trap 8: the term, the last good state, and a state on disk from which the run can go on."""
 
@@ -388,6 +390,7 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     assert "optimisation.batch: 16 -> 4" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_log_has_lines_in_place_of_a_bar(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

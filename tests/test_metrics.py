@@ -24,6 +24,7 @@ def classes(number: int) -> Classes:
     return Classes.coloured([f"class {index}" for index in range(number)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_classes", "present"), [(2, 2), (5, 5), (19, 19), (19, 11), (171, 60)])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
 def test_equals_torchmetrics(num_classes: int, present: int, dtype: torch.dtype) -> None:

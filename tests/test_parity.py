@@ -70,6 +70,7 @@ def test_danet(golden: str, layout: str, architecture: Architecture, dropped: in
         assert_equal(scores, theirs[name], name)
 
 
+@pytest.mark.slow
 def test_pdanet() -> None:
     with torch.device("meta"):
         network = PDANet(150).eval()

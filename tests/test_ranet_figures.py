@@ -168,6 +168,7 @@ def test_regions_have_colours_of_their_own() -> None:
     assert len({tuple(colour) for colour in colours.tolist()}) == 60
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_row_for_each_checkpoint(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -345,6 +345,7 @@ def test_patience_ends_a_run_and_it_stays_ended(tmp_path: Path, monkeypatch: pyt
     assert counted.calls == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_keeps_the_best_goes_on_bit_for_bit(tmp_path: Path) -> None:
     options: dict[str, Any] = {"keep": "best", "validate_every": 1}
     train(begin(tmp_path / "whole", **options))
@@ -407,6 +408,7 @@ def test_the_rate_rises_in_the_warm_up() -> None:
     assert warm.rate(4, 100) == cold.rate(4, 100)
 
 
+@pytest.mark.slow
 def test_options_for_own_data_train(tmp_path: Path) -> None:
     options: dict[str, Any] = {"optimiser": "adamw", "warmup": 2, "class_weights": "median", "learning_rate": 0.01}
     train(begin(tmp_path / "whole", recipe(**options)))

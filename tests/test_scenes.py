@@ -95,6 +95,7 @@ def probe() -> list[str]:
     return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_scene() -> None:
     (image, labels), (again, labels_again) = scenes.draw(5, 3), scenes.draw(5, 3)
     assert np.array_equal(image, again)
@@ -132,6 +133,7 @@ def test_classes_and_palette_agree() -> None:
     assert min(distances) > 60
 
 
+@pytest.mark.slow
 def test_every_class_is_in_many_scenes() -> None:
     _, labels = sample(1, 200)
     counts = np.stack([np.bincount(scene.ravel(), minlength=COUNT) for scene in labels])
