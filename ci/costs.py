@@ -40,7 +40,8 @@ SPEEDS = {
     "sanet-r101-pascal-context": 117.0,
     "sanet-b7-pascal-context": 17.3,
 }
-"""Images a second on one H200 with bf16: the first at commit 0983fcf, the second at fd626ed9, the rest at f974dca."""
+"""Images a second on one H200 with bf16: the first at commit 0983fcf, the second at fd626ed9
+(ci/bench/README.md has both), the rest at f974dca."""
 
 
 def size(recipe: Recipe[Any]) -> tuple[int, int]:

@@ -119,7 +119,7 @@ def entry(options: Options) -> Entry:
     result = {
         "recipe": tested["recipe"],
         "changed": [f"{name}: {json.dumps(old)} -> {json.dumps(new)}" for name, (old, new) in changed.items()],
-        **{**of_score(tested), "weights": digest},
+        **of_score({**tested, "weights": digest}),
         "command": options.command,
         "commit": about["commit"] if options.score is None else tested["commit"],
         "date": tested["date"],
@@ -138,7 +138,7 @@ def of_score(score: dict[str, Any]) -> Entry:
         "value": round(score["mean_iou"], 4),
         "pixel_accuracy": round(score["pixel_accuracy"], 4),
         "per_class": {name: round(value, 2) for name, value in score["iou"].items() if value is not None},
-        "weights": score.get("weights"),
+        "weights": score["weights"],
         "split": score["split"],
         "images": score["images"],
         "protocol": {name: value for name, value in score["protocol"].items() if value is not None},

@@ -84,7 +84,7 @@ def find(images: tuple[Path, ...], to: Path) -> dict[Path, Path]:
             raise ValueError(f"{given} {what}; give files, or folders that hold files, {' '.join(ENDINGS)}")
         for file, name in zip(files, names, strict=True):
             name = name.with_suffix(".png")
-            if name in found and not (file.exists() and found[name].exists() and file.samefile(found[name])):
+            if name in found and found[name].resolve() != file.resolve():
                 raise ValueError(f"{found[name]} and {file} would both become {name}; rename one")
             found[name] = file
     return {file: name for name, file in found.items()}

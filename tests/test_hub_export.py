@@ -143,6 +143,13 @@ def test_a_network_for_one_size_asks_for_it(tmp_path: Path) -> None:
         assert error(network(image).scores, graph(image)) < 1e-5
 
 
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "program", lambda *_: pytest.fail("traced"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file, not a folder; choose another"):
+        export(drawn(Tiny(3)), tmp_path / "file" / "model.pt2")
+
+
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = drawn(Tiny(3))
     other = program(drawn(Tiny(3)))

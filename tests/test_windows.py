@@ -99,5 +99,14 @@ def test_an_entry_of_the_cache_that_another_process_has_mapped_stays(
         cache._write(path, pixels, "of another name")
 
 
+def test_a_cache_where_no_folder_can_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(self: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", closed)
+    with pytest.raises(ValueError, match="is read-only or not yours"):
+        cache._write(tmp_path / "ab" / "ab.npy", np.zeros(1), "ab")
+
+
 def test_paths_in_a_manifest_are_written_with_slashes(tmp_path: Path) -> None:
     assert prepare._from(tmp_path / "prepared", tmp_path / "a" / "b.png") == "../a/b.png"

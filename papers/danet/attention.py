@@ -35,8 +35,7 @@ def attention(network: DANet, picture: Image.Image) -> Callable[[Point], Attende
         return Attended(
             "Bright are the positions whose features this pixel gathers by the position attention, Eq. (1). The "
             "weights add up to 1; even is the same for all. The sum is added to the pixel's own features with the "
-            "learned weight alpha = "
-            f"{alpha:.2f}.",
+            f"learned weight alpha = {alpha:.2f}.",
             (Panel(f"position attention, up to {float(S_j.max()) * S_j.numel():.1f} x even", S_j),),
         )
 
