@@ -3,8 +3,8 @@
     python -m ci.costs             writes them; says which files changed
 
 Networks run on the meta device, without memory or arithmetic: the sizes of what autograd keeps for the backward pass
-are added, each storage once, and those of the scores that the loss is computed from. RANet's regions depend on the
-image: what was measured for them stands in their place, in proportion to the positions of the features.
+are added, each storage once, and those of the scores that the loss is computed from. What depends on the image (RANet's
+regions) counts as it was measured, in proportion to the positions of the features.
 """
 
 import sys
@@ -13,35 +13,19 @@ from typing import Any
 
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 import papers
 from core import cost, datasets
 from core.cost import Cost
 from core.networks.losses import cross_entropy
-from core.networks.network import Network
 from core.paper import Paper
 from core.recipe import Recipe
-from papers.ranet.model import RANet
-from papers.ranet.released import ReleasedInteraction, ReleasedWithoutRegions
 
 GIB = 2**30
 IMAGES = 2
 KINDS = (torch.float32, torch.bfloat16)
-REGIONS = 96.9e6 / GIB / 97**2
-"""Of RANet's construction and interaction, a position of an image: what 97 x 97 took (ci/bench/README.md)."""
-
-SPEEDS = {
-    "danet-r101-cityscapes": 51.7,
-    "ranet-r101-cityscapes": 21.34,
-    "dfdam-r101-voc2012": 156.0,
-    "ranet-hrnet-w48-cityscapes": 12.5,
-    "sanet-r101-pascal-context": 117.0,
-    "sanet-b7-pascal-context": 17.3,
-}
-"""Images a second on one H200 with bf16: the first at commit 0983fcf, the second at fd626ed9
-(ci/bench/README.md has both), the rest at f974dca."""
 
 
 def size(recipe: Recipe[Any]) -> tuple[int, int]:
@@ -61,7 +45,8 @@ def kept(paper: Paper, recipe: Recipe[Any], dtype: torch.dtype) -> tuple[float, 
     with torch.device("meta"):
         network = paper.build(recipe).train().to(dtype)
         height, width = size(recipe)
-        regions = _without_regions(network) * -(-height // 8) * -(-width // 8)
+        each = 0.0 if paper.uncounted is None else paper.uncounted(network) / GIB
+        uncounted = each * -(-height // 8) * -(-width // 8)
         own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
         sizes: dict[int, int] = {}
         alive = []
@@ -82,26 +67,16 @@ def kept(paper: Paper, recipe: Recipe[Any], dtype: torch.dtype) -> tuple[float, 
                         keep(cross_entropy(scores, labels))
     weights = sum(parameter.numel() for parameter in network.parameters())
     bytes_of_weight = 4 * 3 + (0 if dtype == torch.float32 else 2)  # itself, its gradient, its momentum; a copy
-    return weights * bytes_of_weight / GIB, sum(sizes.values()) / IMAGES / GIB + regions
+    return weights * bytes_of_weight / GIB, sum(sizes.values()) / IMAGES / GIB + uncounted
 
 
-def _without_regions(network: Network) -> float:
-    """Take RANet's regions out, which the meta device can't make; return what is known of them, GiB a position."""
-    if not isinstance(network, RANet) or network.construct is None:
-        return 0.0
-    network.construct = None
-    rest = network.gather
-    network.gather = ReleasedWithoutRegions(rest) if isinstance(rest, ReleasedInteraction) else nn.Identity()
-    return REGIONS
-
-
-def hours(recipe: Recipe[Any]) -> float | None:
+def hours(paper: Paper, recipe: Recipe[Any]) -> float | None:
     """Hours of training on one H200 with bf16, where its speed was measured."""
     counts = datasets.find(recipe.data.name).counts.get(recipe.data.train, ())
-    if recipe.name not in SPEEDS or not counts:
+    if recipe.name not in paper.speeds or not counts:
         return None
     images = recipe.optimisation.steps(max(counts)) * recipe.optimisation.batch
-    return round(images / SPEEDS[recipe.name] / 3600, 1)
+    return round(images / paper.speeds[recipe.name] / 3600, 1)
 
 
 def count(paper: Paper) -> dict[str, Cost]:
@@ -115,7 +90,7 @@ def count(paper: Paper) -> dict[str, Cost]:
         if key not in found:
             (fixed, image), (fixed_bf16, image_bf16) = (kept(paper, recipe, kind) for kind in KINDS)
             found[key] = Cost(round(fixed, 3), round(image, 3), round(fixed_bf16, 3), round(image_bf16, 3))
-        costs[recipe.name] = replace(found[key], hours=hours(recipe))
+        costs[recipe.name] = replace(found[key], hours=hours(paper, recipe))
     return costs
 
 

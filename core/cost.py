@@ -1,7 +1,7 @@
 """What training a recipe takes of a GPU, as `python -m ci.costs` has counted it into papers/PAPER/costs.json.
 
 Counted is what lies in memory when the backward pass begins: weights, their gradients and momentum, and what autograd
-keeps of each image. On one H200, eight runs of six recipes took from 8 % less to 13 % more.
+keeps of each image.
 """
 
 import json

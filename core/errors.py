@@ -1,6 +1,7 @@
 """How errors are said: in a sentence with what was given, what is allowed and what to do."""
 
 import difflib
+import errno
 import re
 import sys
 import traceback
@@ -84,6 +85,8 @@ def _told(error: BaseException) -> tuple[str, bool]:
     PyTorch puts the whole traceback of a process that loads images before its sentence.
     """
     text = str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename} has a name that is too long for the disk; choose a shorter one", False
     if "Original Traceback" in text:
         raised = re.findall(r'^ +File "(.+?)", line .*\n(.*)', text, re.MULTILINE)
         last = re.split(r"^ .*\n", text, flags=re.MULTILINE)[-1].strip()

@@ -1,12 +1,12 @@
 """The two commands of every paper: train a recipe, test a checkpoint."""
 
 import sys
-from typing import Any
+
+from accelerate.state import PartialState
 
 from core.command import EvaluationOptions, TrainingOptions, parse
 from core.errors import door, underway
 from core.paper import Paper
-from core.recipe import Recipe
 from core.testing.metrics import Score
 from core.testing.report import evaluate_checkpoint, known
 from core.training import loop
@@ -24,9 +24,11 @@ def train(paper: Paper) -> Score:
         return loop.train(training)
 
 
-def evaluate(paper: Paper) -> tuple[Recipe[Any], Score | None]:
-    """Test what the command line says; return its recipe, and the score if the labels are public."""
+def evaluate(paper: Paper) -> None:
+    """Test what the command line says."""
     with door():
         options = parse(EvaluationOptions, *known(paper.recipes, paper.demo, sys.argv[1:], paper.network), sys.argv[1:])
         network = paper.tested_by.get(options.recipe.name, paper.network)
-        return options.recipe, evaluate_checkpoint(network, options)
+        score = evaluate_checkpoint(network, options)
+        if score is not None and paper.remark is not None:
+            PartialState().print(paper.remark(options.recipe.data, score.mean_iou) or "", end="")

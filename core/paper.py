@@ -14,7 +14,7 @@ from core.images.pixels import Normalisation
 from core.networks.complexity import Convention, Printed
 from core.networks.losses import Loss
 from core.networks.network import Network
-from core.recipe import Recipe
+from core.recipe import Data, Recipe
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,14 @@ class Paper:
         ablations: tables that compare parts of a network, or are not the paper's; they stand in its README only.
         convention: how its network is counted.
         columns: counts what the paper prints of parameters, multiply-adds and memory.
+        speeds: images that one H200 trained a second with bf16, by recipe, where it was measured.
+        uncounted: takes out of a network what the meta device can't make, and returns what that takes in training, in
+            bytes for each position of the features of each image.
         public: whose weights fit, by the name that `hub.convert` takes.
         loss_weights: further arguments of `loss` that an architecture decides.
         tested_by: the network that tests a recipe's weights where it is not `network`, by recipe.
         golden_merge: how the golden network of `ci.golden` merges its answers.
+        remark: a line under a test's table, by the data set and the mean IoU, where the paper prints another number.
     """
 
     name: str
@@ -73,10 +77,13 @@ class Paper:
     ablations: tuple[str, ...] = ()
     convention: Convention = Convention("products", (769, 769))
     columns: Callable[[], Iterable[Printed]] | None = None
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    uncounted: Callable[[Any], float] | None = None
     public: Mapping[str, Layout] = field(default_factory=dict)
     loss_weights: Callable[[Any], dict[str, float]] | None = None
     tested_by: Mapping[str, type[Network]] = field(default_factory=dict)
     golden_merge: Literal["softmax", "scores", "exp"] = "softmax"
+    remark: Callable[[Data, float], str | None] | None = None
 
     def objective(self, architecture: Any) -> Loss:
         """The loss of a network of this architecture."""

@@ -36,7 +36,7 @@ from core.networks.network import About
 from core.recipe import Recipe
 from core.values import differences, to_json
 from hub.networks import ORIGIN
-from hub.renaming import Report, convert
+from hub.renaming import Renamed, convert
 
 NETWORK_SOURCES = {source: (paper, layout) for paper in papers.every() for source, layout in paper.public.items()}
 """Whose weights are known: the paper and the names, by what the command line calls them."""
@@ -131,7 +131,7 @@ def convert_backbone(options: Options, source: BackboneSource, theirs: Mapping[s
         safetensors.torch.save_file(kept, folder / "model.safetensors", metadata=told)
         files.write_json(folder / "config.json", origin)
     return (
-        f"{Report({key: key for key in kept}, dropped, (), ())}\nwrote {options.to}: {backbone.name} with the "
+        f"{Renamed({key: key for key in kept}, dropped, (), ())}\nwrote {options.to}: {backbone.name} with the "
         f"{backbone.stem} stem, for --backbone-weights {options.to / 'model.safetensors'}"
     )
 

@@ -22,7 +22,7 @@ from core import machine
 from core.errors import door, require
 from core.files import make_folder, said_if_unwritable, written_aside
 from core.images.bands import header_of
-from core.images.reading import ENDINGS
+from core.images.reading import ENDINGS, missing
 from core.memory import device_of, free_memory
 from core.networks.network import Network
 from core.networks.prediction import Prediction
@@ -80,8 +80,9 @@ def find(images: tuple[Path, ...], to: Path) -> dict[Path, Path]:
         else:
             files, names = [given] if _is_image(given) and given.is_file() else [], [Path(given.name)]
         if not files:
-            what = "is no image by its name" if given.is_file() else "has no images" if given.is_dir() else "is missing"
-            raise ValueError(f"{given} {what}; give files, or folders that hold files, {' '.join(ENDINGS)}")
+            what = f"{given} {'has no images' if given.is_dir() else 'is no image by its name'}"
+            what = what if given.exists() else missing(given)
+            raise ValueError(f"{what}; give files, or folders that hold files, {' '.join(ENDINGS)}")
         for file, name in zip(files, names, strict=True):
             name = name.with_suffix(".png")
             if name in found and found[name].resolve() != file.resolve():

@@ -253,7 +253,7 @@ def main() -> None:
         publication = gather(options)
         to = options.to or options.run / "repository"
         write(publication, options.run, to, options.picture)
-        check.check({to: publication.network})
+        check.compare({to: publication.network})
         address = "" if options.dry_run else upload(publication, to, options.private)
     sys.stdout.write(f"{to} holds the repository" + (f"; published: {address}\n" if address else "\n"))
 

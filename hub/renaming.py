@@ -13,7 +13,7 @@ from core.paper import Layout
 
 
 @dataclass(frozen=True)
-class Report:
+class Renamed:
     """What became of every name: of theirs, used, dropped or reshaped; of ours, filled in.
 
     `filled` are counters of BatchNorm, which old files lack and no answer depends on. Nothing is missing and nothing
@@ -36,7 +36,7 @@ class Report:
 
 def convert(
     theirs: Mapping[str, Tensor], layout: Layout, network: Network, auxiliary: bool = False, what: str = "the file"
-) -> Report:
+) -> Renamed:
     """Load a public state dict into one of our networks, in place, all or nothing.
 
     Args:
@@ -69,7 +69,7 @@ def convert(
         state[layout.first] = state[layout.first].flip(1)  # they read blue, green, red
         network.normalisation = layout.normalisation
     network.load_state_dict(state, strict=True, assign=True)
-    return Report(used, tuple(dropped), tuple(reshaped), tuple(filled))
+    return Renamed(used, tuple(dropped), tuple(reshaped), tuple(filled))
 
 
 def _renamed(

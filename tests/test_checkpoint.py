@@ -229,6 +229,13 @@ def test_a_cut_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
     assert written(path) == [*whole, LINES[1]]
 
 
+@pytest.mark.parametrize("foreign", ["7", "[]", "{}", '"step"'])
+def test_what_is_no_line_of_a_run_ends_its_metrics(tmp_path: Path, foreign: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(LINES[0]) + f"\n{foreign}\n")
+    assert Metrics(path, 5).lines == written(path) == LINES[:1]
+
+
 def test_metrics_begin_without_a_file(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "metrics.jsonl", 0)
     assert metrics.lines == []

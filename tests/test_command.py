@@ -178,6 +178,12 @@ def test_the_door_turns_errors_into_a_sentence(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "error: no such thing\n"
 
 
+def test_a_name_that_no_disk_takes_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), door():
+        (tmp_path / ("a" * 300)).write_text("")
+    assert capsys.readouterr().err.endswith("a has a name that is too long for the disk; choose a shorter one\n")
+
+
 def test_the_door_lets_programming_errors_pass() -> None:
     with pytest.raises(KeyError), door():
         raise KeyError("a bug")

@@ -173,7 +173,7 @@ def test_a_folder_that_answers_otherwise_is_not_published(opened: Opened) -> Non
     other.get_submodule("dense.1").bias.data[0] += 1e-6
     networks = {opened.folders["danet"]: opened.networks["danet"], opened.folders["sanet"]: other}
     with pytest.raises(ValueError, match=r"its scores are not ours: \d+ of 31525 differ"):
-        check.check(networks)
+        check.compare(networks)
 
 
 def test_a_folder_that_needs_our_code_is_not_published(opened: Opened, tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_a_folder_that_needs_our_code_is_not_published(opened: Opened, tmp_path:
     file = copied / "modeling_dfdam.py"
     file.write_text(file.read_text().replace("\nimport math\n", "\nimport math\nimport core.errors\n"))
     with pytest.raises(ValueError, match=r"dfdam: transformers can't open what would be published \(.*core"):
-        check.check({copied: opened.networks["dfdam"]})
+        check.compare({copied: opened.networks["dfdam"]})

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.networks.backbones import Backbone
 from core.networks.network import Network
-from hub.renaming import Report, convert
+from hub.renaming import Renamed, convert
 from papers.danet.model import Architecture, DANet
 from papers.danet.public import LAYOUTS as OF_DANET
 from papers.pdanet.model import PDANet
@@ -31,7 +31,7 @@ RELEASED = Architecture(Backbone("resnet50", multi_grid=(4, 8, 16)), align_corne
 MMSEG = Architecture(Backbone("resnet50", stem="deep32"), align_corners=False, deep_supervision=True)
 
 
-def converted(golden: str, layout: str, network: Network, auxiliary: bool = False) -> tuple[Report, dict[str, Tensor]]:
+def converted(golden: str, layout: str, network: Network, auxiliary: bool = False) -> tuple[Renamed, dict[str, Tensor]]:
     """Load seeded weights of a public implementation into a network; return also what it answered."""
     shapes = json.loads((GOLDENS / f"{golden}.keys.json").read_text())
     report = convert(weights(shapes), LAYOUTS[layout], network, auxiliary)

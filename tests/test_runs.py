@@ -30,7 +30,7 @@ from core.run import Run
 from core.testing.metrics import Score
 from core.training import checkpoint, lock, validation
 from core.training.class_weights import median_frequency
-from core.training.folder import place
+from core.training.folder import folder_of
 from core.training.learner import parameter_groups
 from core.training.lock import Lock
 from core.training.loop import train
@@ -95,12 +95,12 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_changed_recipe_has_a_folder_of_its_own() -> None:
     published = recipe()
     other = dataclasses.replace(published, data=dataclasses.replace(published.data, name="hub:org/own"))
-    assert place(published, Run(), published, "none") == Path("runs/tiny")
-    assert place(recipe(batch=2), Run(name="mine"), published, "none") == Path("runs/mine")
-    changed = {place(recipe(batch=batch), Run(), published, "none").name for batch in (2, 3)}
+    assert folder_of(published, Run(), published, "none") == Path("runs/tiny")
+    assert folder_of(recipe(batch=2), Run(name="mine"), published, "none") == Path("runs/mine")
+    changed = {folder_of(recipe(batch=batch), Run(), published, "none").name for batch in (2, 3)}
     assert len(changed) == 2
     assert all(name.startswith("tiny-changed-") for name in changed)
-    assert place(other, Run(), published, "none").name.startswith("tiny-on-hub-org-own-")
+    assert folder_of(other, Run(), published, "none").name.startswith("tiny-on-hub-org-own-")
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ""])
@@ -178,8 +178,8 @@ def test_a_damaged_state_costs_one_interval(tmp_path: Path, capsys: pytest.Captu
     stopped(tmp_path / "killed")
     path = tmp_path / "killed" / NAME / "state.pt"
     damaged = bytearray(path.read_bytes())
-    for place_ in range(len(damaged) // 3, len(damaged) // 3 + 400):
-        damaged[place_] ^= 16
+    for place in range(len(damaged) // 3, len(damaged) // 3 + 400):
+        damaged[place] ^= 16
     path.write_bytes(damaged)
     training = begin(tmp_path / "killed")
     assert training.state is not None
@@ -308,7 +308,7 @@ def test_launchers_of_two_nodes_equal_two_processes_and_pass_a_signal_on(
 
 def scores(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let validations give these means, and the test the true one."""
-    usual, left_over = validation.judge, iter(values)
+    usual, left_over = validation.is_best, iter(values)
 
     def judge(training: Any, progress: Any, score: Any) -> bool:
         value = next(left_over) / 100
@@ -318,7 +318,7 @@ def scores(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
 
         return usual(training, progress, Said(score.classes, score.confusion))
 
-    monkeypatch.setattr(validation, "judge", judge)
+    monkeypatch.setattr(validation, "is_best", judge)
 
 
 def test_the_best_weights_are_kept_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,8 +329,8 @@ def test_the_best_weights_are_kept_and_tested(tmp_path: Path, monkeypatch: pytes
     assert state["step"] == 6
     best = safetensors.torch.load_file(folder / "best" / "model.safetensors")
     assert differing(best, dict(state["network"])) == []
-    for place_ in (folder, folder / "best"):
-        score = files.read_json(place_ / "score.json")
+    for place in (folder, folder / "best"):
+        score = files.read_json(place / "score.json")
         assert score["tested"] == "best, of step 6"
         assert score["weights"] == files.sha256(folder / "best" / "model.safetensors")
     assert [line["step"] for line in tiny.metrics(folder) if "validation" in line] == [3, 6, 8]

@@ -9,7 +9,7 @@ from PIL import Image
 from seeded import noise
 
 from core.datasets import read
-from core.images.panels import place
+from core.images.panels import position_of
 from core.images.pixels import to_tensor
 from core.images.reading import open_rgb
 from core.networks.backbones import Backbone
@@ -66,9 +66,9 @@ def test_the_most_activated_map_is_the_largest_at_the_point() -> None:
 
 def test_a_pixel_falls_into_the_position_that_covers_it(picture: Image.Image) -> None:
     maps = noise(4, 12, 20)  # 8 pixels each
-    assert place((0, 0), picture, maps) == (0, 0)
-    assert place((9, 95), picture, maps) == (11, 1)
-    assert place((159, 7), picture, maps) == (0, 19)
+    assert position_of((0, 0), picture, maps) == (0, 0)
+    assert position_of((9, 95), picture, maps) == (11, 1)
+    assert position_of((159, 7), picture, maps) == (0, 19)
 
 
 def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
@@ -82,9 +82,9 @@ def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     assert titles[:2] == ["image", "prediction"]
     assert len(titles) == 2 + 2 * 2 * 4
     assert titles[2::4] == [f"#{point}: head {head}: pixel group" for point in (1, 2) for head in (4, 1)]
-    top = attention.most_activated(channels[4].output, *place((150, 90), picture, channels[4].output))
+    top = attention.most_activated(channels[4].output, *position_of((150, 90), picture, channels[4].output))
     assert titles[13] == f"#2: head 4, output: class {top}"
-    first = attention.most_activated(channels[1].main, *place((150, 90), picture, channels[1].main))
+    first = attention.most_activated(channels[1].main, *position_of((150, 90), picture, channels[1].main))
     assert titles[15] == f"#2: head 1, main: map {first + 1}"
 
 

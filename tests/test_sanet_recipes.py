@@ -10,9 +10,8 @@ from core import launch
 from core.images.classes import Classes
 from core.recipe import Recipe
 from core.testing.metrics import Score
-from papers.sanet import evaluate
 from papers.sanet.model import Architecture
-from papers.sanet.recipes import DEMO, RECIPES
+from papers.sanet.recipes import DEMO, PAPER, RECIPES, with_missed_background
 
 MIOU, ACCURACY = "mIoU", "pixel accuracy"
 
@@ -194,7 +193,7 @@ def test_table_2_is_table_1_with_a_missed_background() -> None:
         first, second = (RECIPES[f"sanet-{backbone}-pascal-context{ending}"] for ending in ("", "-60"))
         (printed,) = [row.value for row in second.reported]
         (ignored,) = [row.value for row in first.reported if row.metric == MIOU]
-        assert round(evaluate.with_missed_background(ignored, 59), 1) == printed
+        assert round(with_missed_background(ignored, 59), 1) == printed
 
 
 def test_a_missed_background_is_a_class_of_iou_0() -> None:
@@ -204,7 +203,7 @@ def test_a_missed_background_is_a_class_of_iou_0() -> None:
     three = Score(Classes.coloured(["background", "road", "sky"]), confusion)
     assert three.iou[0] == 0
     of_two = (6 / 10 + 3 / 6) / 2
-    assert three.mean_iou == pytest.approx(evaluate.with_missed_background(of_two, 2))
+    assert three.mean_iou == pytest.approx(with_missed_background(of_two, 2))
 
 
 @pytest.mark.parametrize(
@@ -225,6 +224,6 @@ def test_the_command_says_both_conventions(
 
     monkeypatch.setattr(launch, "evaluate_checkpoint", tested)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", name])
-    evaluate.main()
+    launch.evaluate(PAPER)
     expected = f"mIoU x 59/60, the paper's 60 classes with background: {100 * 58 / 60:.2f}\n"
     assert capsys.readouterr().out == (expected if said else "")

@@ -149,7 +149,7 @@ def test_what_can_give_no_submission_is_refused_at_the_door(tmp_path: Path) -> N
     with pytest.raises(
         ValueError, match="no server takes predictions of 'scenes'; there is one for ade20k, cityscapes, voc2012"
     ):
-        submission.plan("scenes", "val", datasets.read("scenes", None, "val"), tmp_path / "out")
+        submission.expected("scenes", "val", datasets.read("scenes", None, "val"), tmp_path / "out")
     with pytest.raises(ValueError, match="is not an empty folder"):
         evaluate_checkpoint(Tiny, options(tmp_path, "cityscapes", "val", tmp_path))
     assert not (tmp_path / "out").exists()
@@ -176,7 +176,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_wrong_folder_is_refused(how: str, tmp_path: Path) -> None:
     write_tree(tmp_path / "data", "cityscapes")
     pairs = datasets.read("cityscapes", tmp_path / "data", "val")
-    planned = submission.plan("cityscapes", "val", pairs, tmp_path / "out")
+    planned = submission.expected("cityscapes", "val", pairs, tmp_path / "out")
     for index in range(len(pairs)):
         planned.write(index, torch.from_numpy(pixels(index).astype(np.int64) % 19))
     planned.check(quiet=True)
@@ -190,7 +190,9 @@ def test_a_wrong_folder_is_refused(how: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_other_colours_than_those_of_voc_are_refused(tmp_path: Path) -> None:
     write_tree(tmp_path / "data", "voc2012")
-    planned = submission.plan("voc2012", "test", datasets.read("voc2012", tmp_path / "data", "test"), tmp_path / "out")
+    planned = submission.expected(
+        "voc2012", "test", datasets.read("voc2012", tmp_path / "data", "test"), tmp_path / "out"
+    )
     for index in range(2):
         planned.write(index, torch.full(SIZE, 20))
     planned.check(quiet=True)
@@ -211,7 +213,7 @@ def test_a_command_checks_alone(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_each_process_writes_its_part(tmp_path: Path) -> None:
     write_tree(tmp_path / "data", "cityscapes")
     pairs = datasets.read("cityscapes", tmp_path / "data", "val")
-    planned = submission.plan("cityscapes", "val", pairs, tmp_path / "out")
+    planned = submission.expected("cityscapes", "val", pairs, tmp_path / "out")
     network = Tiny(19).eval()
     accelerator = Accelerator(cpu=True)
     samples, written = TestSamples(pairs, network.normalisation), []

@@ -141,7 +141,7 @@ def push(
 
 
 def submission(
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="cityscapes, voc2012 or ade20k")],
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=", ".join(servers.served()))],
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the submission")],
     /,
     *,
@@ -151,7 +151,7 @@ def submission(
     """Check a folder before it is uploaded to an evaluation server."""
     with door():
         servers.server_of(name)
-        found = servers.plan(name, split, datasets.read(name, data, split), folder)
+        found = servers.expected(name, split, datasets.read(name, data, split), folder)
         found.check()
         say(servers.ready(found))
     return 0

@@ -79,7 +79,7 @@ class Split:
 
 
 @dataclass
-class Report:
+class Inspection:
     """What was found in a copy of a data set: its splits, what is missing or wrong, and what is worth knowing."""
 
     dataset: DataSet
@@ -114,7 +114,7 @@ def inspect(
     only: Sequence[str] = (),
     processes: int | None = None,
     quiet: bool = False,
-) -> Report:
+) -> Inspection:
     """Look at every file of a data set.
 
     Args:
@@ -127,7 +127,7 @@ def inspect(
     Raises:
         ValueError: if the data set is not there at all.
     """
-    report = Report(dataset)
+    report = Inspection(dataset)
     wanted = only or dataset.splits(folder)
     if not only and not dataset.counts:
         wanted = (*wanted, *(split for split in ("train", "val") if split not in wanted))
@@ -293,7 +293,7 @@ def _share(pixels: np.ndarray, label: int) -> float:
     return float(100 * pixels[label] / max(whole, 1))
 
 
-def sheet(report: Report) -> Image.Image | None:
+def sheet(report: Inspection) -> Image.Image | None:
     """A contact sheet of a few pairs from all splits with labels: image, labels, both; None if there are none."""
     labelled = [split for split in report.splits.values() if split.pairs.labelled]
     rows = []

@@ -3,16 +3,7 @@
 evaluate.py RECIPE --submit DIR                             writes the files of the recipe's test split, and checks them
 python -m core.datasets submission NAME DIR --data DATA     checks a folder alone
 
-| data set   | files in DIR                                                  | pixels                                  |
-|------------|---------------------------------------------------------------|-----------------------------------------|
-| cityscapes | CITY_SEQUENCE_FRAME_labelIds.png                              | ids of the 19 evaluated classes, grey   |
-| voc2012    | results/VOC2012/Segmentation/comp6_{test,val}_cls/NAME.png    | 0 to 20, with the palette of VOC        |
-| ade20k     | NAME.png, e.g. ADE_test_00000001.png                          | 1 to 150, grey; 0 would be "other"      |
-
-All have 8 bits and the size of their image. Sources: `getPrediction` of cityscapesscripts'
-evalPixelLevelSemanticLabeling, which finds a prediction by CITY_SEQUENCE_FRAME*.png; section "Segmentation" of the
-development kit of VOC 2012 (comp6 is the competition for networks that saw other data too, comp5 the one for VOC
-alone); the README of github.com/CSAILVision/sceneparsing.
+Which files, with which values, is the `server` of a data set's module; all have 8 bits and the size of their image.
 """
 
 from collections.abc import Iterator
@@ -102,6 +93,11 @@ def _flat(palette: tuple[Colour, ...]) -> list[int]:
     return [part for colour in palette for part in colour]
 
 
+def served() -> list[str]:
+    """The data sets that have a server."""
+    return [dataset.name for dataset in datasets.DATASETS if dataset.server is not None]
+
+
 def server_of(name: str) -> Server:
     """The server of a data set.
 
@@ -110,7 +106,7 @@ def server_of(name: str) -> Server:
     """
     server = datasets.find(name).server
     if server is None:
-        known = ", ".join(dataset.name for dataset in datasets.DATASETS if dataset.server is not None)
+        known = ", ".join(served())
         raise ValueError(f"no server takes predictions of {name!r}; there is one for {known}: leave out --submit")
     return server
 
@@ -120,7 +116,7 @@ def without_labels(name: str, split: str, pairs: Pairs) -> bool:
     return not pairs.labelled or (split == TEST and datasets.find(name).server is not None)
 
 
-def plan(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
+def expected(name: str, split: str, pairs: Pairs, folder: Path) -> Submission:
     """What a submission consists of.
 
     Args:

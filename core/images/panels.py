@@ -64,7 +64,7 @@ It raises ValueError if the network has no part that attends.
 """
 
 
-def place(point: Point, picture: Image.Image, maps: Tensor) -> tuple[int, int]:
+def position_of(point: Point, picture: Image.Image, maps: Tensor) -> tuple[int, int]:
     """Row and column of the position of maps (... h w) that a pixel of a picture falls into."""
     (x, y), (h, w) = point, maps.shape[-2:]
     return y * h // picture.height, x * w // picture.width

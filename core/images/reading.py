@@ -206,6 +206,8 @@ def missing(source: Path, kind: str = "image") -> str:
     """Why there is no such file, in a sentence."""
     if source.is_symlink():
         return f"{source} is a link that leads nowhere ({os.readlink(source)})"
+    if source.parts and source.parts[0] in ("http:", "https:"):
+        return "addresses are not read; download the file and pass its path"
     return f"there is no {kind} file {source}"
 
 

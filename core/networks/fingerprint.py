@@ -45,7 +45,7 @@ def take(network: nn.Module, normalisation: Normalisation) -> dict[str, Any]:
     }
 
 
-def check(network: nn.Module, normalisation: Normalisation, path: Path, where: str) -> None:
+def verify(network: nn.Module, normalisation: Normalisation, path: Path, where: str) -> None:
     """Compare a network with the fingerprint that was stored beside its weights, in the file `path`.
 
     Raises:

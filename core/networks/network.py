@@ -257,7 +257,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         wanted = config["num_classes"] if num_classes is None else num_classes
         network = cls._read(folder, config, wanted, str(device))
         if verify:
-            fingerprint.check(network, network.normalisation, folder / repository.FINGERPRINT, where)
+            fingerprint.verify(network, network.normalisation, folder / repository.FINGERPRINT, where)
         return network
 
     @classmethod

@@ -173,7 +173,7 @@ def _export(options: EvaluationOptions[AnyArchitecture], pairs: datasets.Pairs) 
         )
     if options.submit is not None:
         submission.refuse_used(options.submit)
-        return submission.plan(name, split, pairs, options.submit)
+        return submission.expected(name, split, pairs, options.submit)
     return None
 
 

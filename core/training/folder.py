@@ -18,7 +18,7 @@ COMMAND = "run.json"
 BEST = "best"
 
 
-def place(recipe: Recipe[Any], run: Run, published: Recipe[Any], weights: str) -> Path:
+def folder_of(recipe: Recipe[Any], run: Run, published: Recipe[Any], weights: str) -> Path:
     """The folder of a run: `--name`, or the row's name if nothing was changed, or a name that says what was.
 
     Another data set gives `ROW-on-DATASET-123abc`, another change `ROW-changed-123abc`; the digits are those of the
@@ -37,7 +37,7 @@ def place(recipe: Recipe[Any], run: Run, published: Recipe[Any], weights: str) -
     return run.to / f"{recipe.name}-{word}-{digits}"
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_other_files(folder: Path) -> None:
     """Refuse a folder without a state that holds more than a run leaves that was stopped before its first one.
 
     Raises:

@@ -144,7 +144,7 @@ def _validate(training: Training[Any], learner: Learner, progress: Progress, log
     """Return True if this validation, which may keep the weights as the best, changed what a state holds."""
     how = validation.protocol(training)
     score = validation.test(training, learner.tested, how, training.validation, "validation")
-    better = validation.judge(training, progress, score)
+    better = validation.is_best(training, progress, score)
     if training.run.trackers:
         machine.on_main(training.accelerator, partial(_show, training, learner, progress, log))
     log.score(progress.step, "validation", score)

@@ -23,7 +23,7 @@ from core.networks.weights import load_matching
 from core.recipe import AnyArchitecture, Recipe, WeightsSource
 from core.run import Run
 from core.training.class_weights import median_frequency
-from core.training.folder import place
+from core.training.folder import folder_of
 from core.training.lock import LOCK, Lock
 from core.training.state import circumstances, resumable
 from core.values import differences, to_json
@@ -81,7 +81,7 @@ def set_up(
     source = _weights(recipe, run)
     if source in published.also_weights:  # they don't make it another recipe
         recipe, published = replace(recipe, backbone_weights=source), replace(published, backbone_weights=source)
-    folder = place(recipe, run, published, source)
+    folder = folder_of(recipe, run, published, source)
     accelerator = machine.start(run, recipe.optimisation.batch, folder)
     recipe, splits = _open(recipe, run, published)
     steps = recipe.optimisation.steps(len(splits[0]))

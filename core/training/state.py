@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from core.run import Run
 from core.training import checkpoint
-from core.training.folder import PREVIOUS, STATE, refuse_foreign
+from core.training.folder import PREVIOUS, STATE, refuse_other_files
 from core.values import differences
 
 
@@ -67,7 +67,7 @@ def resumable(folder: Path, decides: dict[str, Any], around: dict[str, Any], any
         ValueError: if the folder is another run's or nobody's, or its states are damaged.
     """
     if not any((folder / name).is_file() for name in (STATE, PREVIOUS)):
-        refuse_foreign(folder)
+        refuse_other_files(folder)
         return None
     state = _latest(folder)
     if not {*decides, "around", "changed", "resumed"} <= state.keys():

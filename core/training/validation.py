@@ -64,7 +64,7 @@ def test(training: Training[Any], network: Network, how: Protocol, pairs: Pairs,
     return evaluate(network, samples, how, pairs.classes, training.accelerator, workers, title)
 
 
-def judge(training: Training[Any], progress: Progress, score: Score) -> bool:
+def is_best(training: Training[Any], progress: Progress, score: Score) -> bool:
     """Return True if this validation, which is noted, is the best so far."""
     value = 100 * score.mean_iou
     better = progress.best is None or value > progress.best[0]

@@ -36,7 +36,7 @@ def refuse_without_transformers() -> None:
     )
 
 
-def check(networks: Mapping[Path, Network]) -> None:
+def compare(networks: Mapping[Path, Network]) -> None:
     """Open each folder in a process that can't import our packages, and compare with our network, bit for bit.
 
     Compared are the normalised picture, the scores, and the labels of the picture as a whole.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from core.images.panels import Attended, Panel, Point, place
+from core.images.panels import Attended, Panel, Point, position_of
 from core.images.pixels import to_tensor
 from papers.danet.model import ChannelAttention, DANet, PositionAttention
 
@@ -29,7 +29,7 @@ def attention(network: DANet, picture: Image.Image) -> Callable[[Point], Attende
 
     @torch.inference_mode()
     def at(point: Point) -> Attended:
-        row, column = place(point, picture, A)
+        row, column = position_of(point, picture, A)
         position = torch.tensor([row * A.shape[-1] + column], device=A.device)
         S_j = attend.rows(A, position)[0, 0].cpu()
         return Attended(

@@ -405,4 +405,5 @@ PAPER = Paper(
     ablations=("Table 1", "configs/danet", "its README"),
     public=public.LAYOUTS,
     golden_merge="exp",
+    speeds={"danet-r101-cityscapes": 51.7},  # commit 0983fcf, ci/bench/README.md
 )

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from core.images.panels import Attended, Curves, Panel, Point, place
+from core.images.panels import Attended, Curves, Panel, Point, position_of
 from core.images.pixels import to_tensor
 from papers.dfdam.model import DFDAM
 
@@ -97,7 +97,7 @@ def attention(network: DFDAM, picture: Image.Image) -> Callable[[Point], Attende
     def at(point: Point) -> Attended:
         shown: list[Panel | Curves] = []
         if modules.beta is not None:
-            here = float(modules.beta[place(point, picture, modules.beta)])
+            here = float(modules.beta[position_of(point, picture, modules.beta)])
             shown.append(confidence(modules.beta, f"confidence map, {here:.2f} here"))
         shown.append(gates(modules))
         shown += [channel_map(modules, number) for number in channels_to_show(modules.low_weights)]

@@ -270,4 +270,5 @@ PAPER = Paper(
     ablations=("Table 1", "Table 2"),
     convention=Convention("thop", SIZE),
     columns=columns,
+    speeds={"dfdam-r101-voc2012": 156.0},  # commit f974dca
 )

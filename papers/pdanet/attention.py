@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from core.images.panels import Attended, Panel, Point, place
+from core.images.panels import Attended, Panel, Point, position_of
 from core.images.pixels import to_tensor
 from papers.pdanet.model import LEVELS, DualAttention, PDANet, PositionAttention, PyramidDualAttention
 
@@ -35,7 +35,7 @@ def attention(network: PDANet, picture: Image.Image) -> Callable[[Point], Attend
     def at(point: Point) -> Attended:
         panels = []
         for attend, A in levels:
-            row, column = place(point, picture, A)
+            row, column = position_of(point, picture, A)
             position = torch.tensor([row * A.shape[-1] + column], device=A.device)
             S_j = attend.rows(A, position)[0, 0].cpu()
             title = f"{A.shape[-2]} x {A.shape[-1]}, up to {float(S_j.max()) * S_j.numel():.1f} x even"

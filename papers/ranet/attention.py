@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from PIL import Image
 from torch import Tensor
 
-from core.images.panels import Attended, Panel, Point, place
+from core.images.panels import Attended, Panel, Point, position_of
 from core.images.pictures import percent
 from core.images.pixels import to_tensor
 from papers.ranet.interaction import (
@@ -143,7 +143,7 @@ def attention(network: RANet, picture: Image.Image) -> Callable[[Point], Attende
     maps = (found.region_map(f"all regions: {number}"), found.boundary_map())
 
     def at_point(point: Point) -> Attended:
-        row, column = place(point, picture, found.boundary)
+        row, column = position_of(point, picture, found.boundary)
         inside = (found.regions.index[0] == found.regions.index[0, row, column]).float()
         region = Panel(
             f"its region, {percent(float(inside.mean()))} of the picture", inside, "gray", 0.0, 1.0, smooth=False

@@ -14,7 +14,7 @@ from torch import nn
 
 from core.networks.complexity import Printed, parameters
 from papers.ranet.model import Architecture, RANet
-from papers.ranet.released import Kernel, ListLayer
+from papers.ranet.released import Kernel, ListLayer, ReleasedInteraction, ReleasedWithoutRegions
 
 CLASSES, WIDTH, POSITIONS = 19, 512, 97 * 97
 PAIR_TABLES = 8
@@ -47,6 +47,20 @@ READINGS: tuple[tuple[str, Kernel, int, bool], ...] = (
     ("1x1 over representatives", 1, REPRESENTATIVES, True),
     ("1x1 over representatives", 1, 600, True),
 )
+
+
+REGIONS = 96.9e6 / POSITIONS
+"""Bytes that construction and interaction take for each position of an image's features: ci/bench/README.md."""
+
+
+def without_regions(network: RANet) -> float:
+    """Take the regions out of a network on the meta device; return the bytes that they take for each position."""
+    if network.construct is None:
+        return 0.0
+    network.construct = None
+    rest = network.gather
+    network.gather = ReleasedWithoutRegions(rest) if isinstance(rest, ReleasedInteraction) else nn.Identity()
+    return REGIONS
 
 
 def columns() -> Iterator[Printed]:

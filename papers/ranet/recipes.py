@@ -13,7 +13,7 @@ from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
 from core.tiny import CAMVID, beacons, demo, tiny
 from papers.ranet.attention import attention
-from papers.ranet.complexity import columns
+from papers.ranet.complexity import columns, without_regions
 from papers.ranet.loss import loss
 from papers.ranet.model import Architecture, CoarseSegmentation, RANet
 
@@ -348,5 +348,7 @@ PAPER = Paper(
     ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Section 5.1", "Table 1", "Table 2"),
     columns=columns,
+    speeds={"ranet-r101-cityscapes": 21.34, "ranet-hrnet-w48-cityscapes": 12.5},  # commits fd626ed9, f974dca
+    uncounted=without_regions,
     tested_by={recipe.name: CoarseSegmentation for recipe in _COARSE},
 )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from core.images.panels import Attended, Panel, Point, place
+from core.images.panels import Attended, Panel, Point, position_of
 from core.images.pixels import to_tensor
 from papers.sanet.model import SANet, SqueezeAndAttention
 
@@ -55,7 +55,7 @@ def attention(network: SANet, picture: Image.Image) -> Callable[[Point], Attende
     def at(point: Point) -> Attended:
         panels = []
         for number, channels in heads.items():
-            row, column = place(point, picture, channels.attention)
+            row, column = position_of(point, picture, channels.attention)
             group = distances(channels.attention, row, column)
             panels.append(Panel(f"head {number}: pixel group", group, "jet_r", low=0.0))
             parts = {"main": channels.main, "attention": channels.attention, "output": channels.output}

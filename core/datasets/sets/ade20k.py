@@ -12,7 +12,8 @@ downloaded (ADEChallengeData2016.zip), the split `train` in training/ and `val` 
 The value i is the label i - 1. The value 255 is refused: it is the mark of files whose labels were shifted already.
 
 Names are the first of those that objectInfo150.txt of the data set gives each class, in its order; colours are those of
-color150.mat (both also in github.com/CSAILVision/semantic-segmentation-pytorch).
+color150.mat (both also in github.com/CSAILVision/semantic-segmentation-pytorch). What the server takes is in the README
+of github.com/CSAILVision/sceneparsing.
 """
 
 from pathlib import Path

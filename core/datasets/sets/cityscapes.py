@@ -17,7 +17,8 @@ those with fine labels first; `trainval+coarse`, 23,473.
 Either kind of label file gives the same classes; train ids are taken where every image of the split has them. The
 labels of the test split are not public: its files hold ids that are all ignored, and are read as they are.
 
-Names, ids and colours are those of `cityscapesscripts.helpers.labels` of github.com/mcordts/cityscapesScripts.
+Names, ids and colours are those of `cityscapesscripts.helpers.labels` of github.com/mcordts/cityscapesScripts, whose
+`getPrediction` (evalPixelLevelSemanticLabeling) finds the prediction for an image by CITY_SEQUENCE_FRAME*.png.
 """
 
 from pathlib import Path

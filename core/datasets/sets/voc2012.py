@@ -19,7 +19,8 @@ decodes them) or as images:
 Without trainaug.txt, the images are those of train.txt and of SBD that are not in val.txt. Those of train.txt keep
 VOC's own labels, which ignore the borders; SBD has no ignored pixels.
 
-The names are in the order of the development kit, and the colours are made by its rule.
+The names are in the order of the development kit, and the colours are made by its rule. What the server takes is in its
+section "Segmentation": comp6 is the competition for networks that saw other data too, comp5 the one for VOC alone.
 """
 
 from collections.abc import Sequence
