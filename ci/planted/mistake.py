@@ -70,3 +70,7 @@ def loss(paper: str, what: str, old: str, new: str, tests: tuple[str, ...] = GRA
 
 def default(what: str, old: str, new: str, papers: tuple[str, ...]) -> Mistake:
     return Mistake(f"a default of recipes: {what}", "core/recipe.py", old, new, CONDITIONS, papers)
+
+
+def data(what: str, old: str, new: str, papers: tuple[str, ...]) -> Mistake:
+    return Mistake(f"a data set: {what}", "core/conditions.py", old, new, CONDITIONS, papers)

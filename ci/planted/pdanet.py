@@ -20,7 +20,6 @@ MISTAKES = (
     model("pdanet", "the sign of Eq. (8)", 'self.sign = 1.0 if form == "paper" else -1.0', "self.sign = 1.0"),
     loss("pdanet", "deep supervision without a weight", "DEEP_SUPERVISION = 0.4", "DEEP_SUPERVISION = 1.0", ("tests/test_pdanet.py", "-k", "objective")),
     recipe("pdanet", "another source of weights", 'backbone_weights="csail"', 'backbone_weights="hub"'),
-    recipe("pdanet", "151 classes", 'Data("ade20k", num_classes=150)', 'Data("ade20k", num_classes=151)'),
     recipe("pdanet", "half of the steps", "STEPS = 100_000", "STEPS = 50_000"),
     recipe("pdanet", "crops in the place of whole images", "crop=None, base=SHORT_SIDE", "crop=None, base=512"),
     recipe("pdanet", "sides that are not rounded", "limit=largest, multiple=8\n        ),", "limit=largest\n        ),"),

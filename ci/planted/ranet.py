@@ -34,8 +34,6 @@ MISTAKES = (
     loss("ranet", "the coarse loss of weight 1", "COARSE = 0.4", "COARSE = 1.0", ("tests/test_ranet.py", "-k", "objective")),
     loss("ranet", "boundaries at one place", "COARSE_BOUNDARY * cross_entropy(output.coarse_boundary, boundaries)", "COARSE_BOUNDARY * cross_entropy(output.boundary, boundaries)"),
     recipe("ranet", "tests mirrored", "stride=-(-crop * 2 // 3), scales=scales)", "stride=-(-crop * 2 // 3), scales=scales, flip=True)"),
-    recipe("ranet", "59 classes", 'PASCAL_CONTEXT = Data("pascal_context", num_classes=60)', 'PASCAL_CONTEXT = Data("pascal_context_59", num_classes=59)'),
-    recipe("ranet", "182 classes of COCO-Stuff", 'Data("coco_stuff10k", num_classes=171,', 'Data("coco_stuff10k", num_classes=182,'),
     recipe("ranet", "weight decay 1e-4", 'schedule="linear", weight_decay=5e-4', 'schedule="linear", weight_decay=1e-4'),
     recipe("ranet", "scores of stage 3 in the rows of the paper", "    architecture=Architecture(R101),\n    data=CITYSCAPES", '    architecture=Architecture(R101, score_maps="res4"),\n    data=CITYSCAPES'),
     recipe("ranet", "one softmax in the rows of the paper", "    architecture=Architecture(R101),\n    data=CITYSCAPES", '    architecture=Architecture(R101, other_regions="joint"),\n    data=CITYSCAPES'),

@@ -16,6 +16,7 @@ from ci.planted.mistake import (
     TERMS,
     TRANSFORMS,
     Mistake,
+    data,
     default,
 )
 
@@ -31,8 +32,15 @@ MISTAKES = (
     default("frozen batch normalisation", 'freeze: Literal["none", "backbone", "batchnorm"] = "none"', 'freeze: Literal["none", "backbone", "batchnorm"] = "batchnorm"', EVERY),
     default("clipped gradients", "    clip: float | None = None\n", "    clip: float | None = 1.0\n", EVERY),
     default("steps for epochs", '["epochs", "steps"]] = "epochs"\n', '["epochs", "steps"]] = "steps"\n', ("danet", "dfdam", "sanet")),
+    # data sets
+    data("20 classes of Cityscapes", '"cityscapes", num_classes=19', '"cityscapes", num_classes=20', ("danet", "dfdam", "ranet")),
+    data("59 classes of PASCAL Context", '"pascal_context", num_classes=60', '"pascal_context", num_classes=59', ("danet", "ranet", "sanet")),
+    data("182 classes of COCO-Stuff", '"coco_stuff10k", num_classes=171', '"coco_stuff10k", num_classes=182', ("danet", "ranet")),
+    data("no test split of COCO-Stuff", 'num_classes=171, validation="test", test="test"', "num_classes=171", ("danet", "ranet")),
+    data("151 classes of ADE20K", '"ade20k", num_classes=150', '"ade20k", num_classes=151', ("danet", "pdanet")),
+    data("20 classes of VOC", '"voc2012", num_classes=21', '"voc2012", num_classes=20', ("danet", "dfdam", "sanet")),
+    # the schedule and the loop
     Mistake("the rate falls by steps done, not by those left", "core/recipe.py", "left = 1 - step / steps", "left = 1 - step / (2 * steps)", FORMULA),
-    # the loop
     Mistake("no momentum", LEARNER, "momentum=optimisation.momentum", "momentum=0.0", FORMULA),
     Mistake("no weight decay", LEARNER, "momentum=optimisation.momentum, weight_decay=optimisation.weight_decay", "momentum=optimisation.momentum, weight_decay=0.0", FORMULA),
     Mistake("one rate for backbone and heads", LEARNER, '"multiplier": optimisation.head_multiplier', '"multiplier": 1.0', FORMULA),

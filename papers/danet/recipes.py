@@ -8,20 +8,16 @@ which `python -m hub.convert` turns into ours, so that anyone who has the data c
 
 from dataclasses import replace
 
+from core.conditions import ADE20K, CITYSCAPES, COCO_STUFF, PASCAL_CONTEXT, VOC, beacons, camvid, demo, small, tiny
 from core.networks.backbones import Backbone
 from core.paper import Paper
 from core.recipe import SAME_WEIGHTS, Augmentation, Data, Optimisation, Protocol, Recipe, Reported, WeightsSource
-from core.tiny import CAMVID, beacons, demo, tiny
 from papers.danet import public
 from papers.danet.attention import attention
 from papers.danet.loss import loss
 from papers.danet.model import Architecture, DANet
 
 DEMO = "danet-demo"
-
-CITYSCAPES = Data("cityscapes", num_classes=19)
-PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
-COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
 
 R50 = Backbone("resnet50")
 R101 = Backbone("resnet101")
@@ -216,15 +212,8 @@ def _option_py(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
 
 def _camvid(name: str, what: str, architecture: Architecture, rate: float = THREE_LOSSES) -> Recipe[Architecture]:
     """Ours: the schedule of the final network at the size of CamVid's frames."""
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid, {what}",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
-        optimisation=Optimisation(rate, batch=8, length=120, head_multiplier=10.0),
-        protocol=Protocol(),
-    )
+    optimisation = replace(_FINAL.optimisation, learning_rate=rate)
+    return camvid(name, what, architecture, optimisation, _FINAL.augmentation)
 
 
 def _public(name: str, file: str, value: float, length: int, crop: int = 512) -> Recipe[Architecture]:
@@ -233,11 +222,8 @@ def _public(name: str, file: str, value: float, length: int, crop: int = 512) ->
     What makes the weights is theirs as far as a recipe can say it. Unlike here, their crops for 512x1024 are that, not
     512 x 512; they change colours, keep the rate above 1e-4, and train a second classifier on C3.
     """
-    data = {
-        "cityscapes": Data("cityscapes", num_classes=19),
-        "ade20k": Data("ade20k", num_classes=150),
-        "voc12aug": Data("voc2012", num_classes=21, train="trainaug"),
-    }[file.split("_")[-1]]
+    trained = {"cityscapes": CITYSCAPES, "ade20k": ADE20K, "voc12aug": replace(VOC, train="trainaug")}
+    data = trained[file.split("_")[-1]]
     sliding = crop == 769
     if data.name == "cityscapes":
         protocol = Protocol(crop=769, stride=513, base=2049, merge="scores") if sliding else Protocol()
@@ -255,18 +241,6 @@ def _public(name: str, file: str, value: float, length: int, crop: int = 512) ->
         ),
         protocol=protocol,
         reported=(Reported("mmsegmentation", "configs/danet", file, "val", value, tolerance=SAME_WEIGHTS),),
-    )
-
-
-def _small(recipe: Recipe[Architecture], name: str) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a tenth of the epochs, so that two CPU cores can do it."""
-    return replace(
-        recipe,
-        name=name,
-        summary=recipe.summary + ", reduced for a CPU",
-        augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
-        optimisation=replace(recipe.optimisation, length=12),
-        protocol=Protocol(base=320),
     )
 
 
@@ -385,8 +359,8 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _CAMVID_R18,
     _CAMVID_R18_FCN,
     _camvid("danet-r50-camvid", "DANet Res50", Architecture(Backbone("resnet50"))),
-    _small(_CAMVID_R18, "danet-r18-camvid-small"),
-    _small(_CAMVID_R18_FCN, "danet-r18-camvid-small-fcn"),
+    small(_CAMVID_R18, 12),
+    small(_CAMVID_R18_FCN, 12),
     *_TINY,
 )
 

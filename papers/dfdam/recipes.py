@@ -7,11 +7,11 @@ is which.
 
 from dataclasses import replace
 
+from core.conditions import CITYSCAPES, VOC, beacons, camvid, demo, small, tiny
 from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
-from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, beacons, demo, tiny
+from core.recipe import Augmentation, Optimisation, Protocol, Recipe, Reported
 from papers.dfdam.attention import attention
 from papers.dfdam.complexity import SIZE, columns
 from papers.dfdam.loss import loss
@@ -19,8 +19,7 @@ from papers.dfdam.model import DFDAM, Architecture
 
 DEMO = "dfdam-demo"
 
-CITYSCAPES = Data("cityscapes", num_classes=19)
-VOC = Data("voc2012", num_classes=21, train="trainaug")
+VOC_AUGMENTED = replace(VOC, train="trainaug")
 """Training on the 10,582 images of VOC and the Semantic Boundaries Dataset together."""
 
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -61,7 +60,7 @@ _VOC_R101 = Recipe(
     name="dfdam-r101-voc2012",
     summary="PASCAL VOC 2012, Res101, DAFM + 2DPAM",
     architecture=R101,
-    data=VOC,
+    data=VOC_AUGMENTED,
     augmentation=Augmentation(crop=512, scale=SCALES, listed=True),
     optimisation=Optimisation(0.001, batch=16, length=120, head_multiplier=10.0, weight_decay=1e-5),
     protocol=WHOLE,
@@ -145,28 +144,9 @@ def _squeezed(base: Recipe[Architecture]) -> Recipe[Architecture]:
 
 
 def _camvid(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
-    """Ours: the rates of Cityscapes at the size of CamVid's frames."""
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid, Res18, {what}",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=360, scale=SCALES, listed=True),
-        optimisation=Optimisation(0.01, batch=8, length=120, head_multiplier=10.0, weight_decay=5e-4),
-        protocol=WHOLE,
-    )
-
-
-def _small(recipe: Recipe[Architecture], name: str) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a twelfth of the epochs, so that two CPU cores can do it."""
-    return replace(
-        recipe,
-        name=name,
-        summary=recipe.summary + ", reduced for a CPU",
-        augmentation=Augmentation(crop=240, base=240, scale=SCALES, listed=True),
-        optimisation=replace(recipe.optimisation, length=10),
-        protocol=Protocol(base=320),
-    )
+    """Ours: the rates of Cityscapes."""
+    optimisation, augmentation = _CITYSCAPES_R18.optimisation, _CITYSCAPES_R18.augmentation
+    return camvid(name, f"Res18, {what}", architecture, optimisation, augmentation)
 
 
 _CAMVID_R18 = _camvid("dfdam-r18-camvid", "DAFM + 2DPAM", R18)
@@ -249,9 +229,9 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     _CAMVID_R18_SUM,
     _CAMVID_R18_DAFM,
     _CAMVID_R18,
-    _small(_CAMVID_R18_SUM, "dfdam-r18-camvid-small-sum"),
-    _small(_CAMVID_R18_DAFM, "dfdam-r18-camvid-small-dafm"),
-    _small(_CAMVID_R18, "dfdam-r18-camvid-small"),
+    small(_CAMVID_R18_SUM, 10),
+    small(_CAMVID_R18_DAFM, 10),
+    small(_CAMVID_R18, 10),
     *_TINY,
 )
 

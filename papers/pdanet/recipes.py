@@ -8,19 +8,17 @@ and what of it is done otherwise here.
 from dataclasses import replace
 from typing import Literal
 
+from core.conditions import ADE20K, beacons, camvid, demo, small, tiny
 from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
-from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, beacons, demo, tiny
+from core.recipe import Augmentation, Optimisation, Protocol, Recipe, Reported
 from papers.pdanet import public
 from papers.pdanet.attention import attention
 from papers.pdanet.loss import loss
 from papers.pdanet.model import Architecture, PDANet
 
 DEMO = "pdanet-demo"
-
-ADE20K = Data("ade20k", num_classes=150)
 
 SHORT_SIDE = 450
 SHORT_SIDES = tuple(side / SHORT_SIDE for side in (300, 375, 450, 525, 600))
@@ -65,28 +63,9 @@ def _ade20k(head: Head, largest: int, accuracy: float, mean_iou: float) -> Recip
 
 
 def _camvid(name: str, what: str, head: Head) -> Recipe[Architecture]:
-    """Ours: the rate of ADE20K at the size of CamVid's frames; the plain stem, which has public weights."""
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid, {what} Res18",
-        architecture=Architecture(Backbone("resnet18"), head),
-        data=CAMVID,
-        augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
-        optimisation=Optimisation(0.01, batch=8, length=120),
-        protocol=Protocol(),
-    )
-
-
-def _small(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a twentieth of the epochs, so that two CPU cores can do it."""
-    return replace(
-        recipe,
-        name=recipe.name.replace("camvid", "camvid-small"),
-        summary=recipe.summary + ", reduced for a CPU",
-        augmentation=Augmentation(crop=240, base=240, scale=(0.75, 2.0)),
-        optimisation=replace(recipe.optimisation, length=6),
-        protocol=Protocol(base=320),
-    )
+    """Ours: the rate of ADE20K; the plain stem, which has public weights."""
+    architecture, augmentation = Architecture(Backbone("resnet18"), head), Augmentation(crop=360, scale=(0.75, 2.0))
+    return camvid(name, f"{what} Res18", architecture, _LARGE.optimisation, augmentation)
 
 
 def _multi_size(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
@@ -153,7 +132,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
         reported=(),
     ),
     *_CAMVID,
-    *map(_small, _CAMVID),
+    *(small(recipe, 6) for recipe in _CAMVID),
     *_TINY,
 )
 

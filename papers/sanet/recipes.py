@@ -9,11 +9,11 @@ the augmented training images, and both halves of VOC itself.
 
 from dataclasses import replace
 
+from core.conditions import PASCAL_CONTEXT, PASCAL_CONTEXT_59, VOC, beacons, camvid, demo, small, tiny
 from core.networks.backbones import Backbone
 from core.networks.complexity import Convention
 from core.paper import Paper
 from core.recipe import Augmentation, Data, Optimisation, Protocol, Recipe, Reported
-from core.tiny import CAMVID, beacons, demo, tiny
 from papers.sanet.attention import attention
 from papers.sanet.complexity import SIZE, columns
 from papers.sanet.loss import loss
@@ -21,10 +21,8 @@ from papers.sanet.model import Architecture, SANet
 
 DEMO = "sanet-demo"
 
-PASCAL_CONTEXT = Data("pascal_context_59", num_classes=59)
-PASCAL_CONTEXT_60 = Data("pascal_context", num_classes=60)
-VOC_AUGMENTED = Data("voc2012", num_classes=21, train="trainaug")
-VOC = Data("voc2012", num_classes=21, train="trainval")
+VOC_AUGMENTED = replace(VOC, train="trainaug")
+VOC_BOTH = replace(VOC, train="trainval")
 COCO = Data("coco_voc", num_classes=21)
 
 R50 = Architecture(Backbone("resnet50", stem="deep64"))
@@ -111,7 +109,7 @@ def _context(
         name=name,
         summary=f"PASCAL Context, 59 classes, {what}" + (f", {length} epochs" if length != EPOCHS else ""),
         architecture=architecture,
-        data=PASCAL_CONTEXT,
+        data=PASCAL_CONTEXT_59,
         augmentation=AUGMENTATION,
         optimisation=_optimisation(0.001, length),
         protocol=SIX_SCALES,
@@ -125,7 +123,7 @@ def _context_60(recipe: Recipe[Architecture], row: str, value: float) -> Recipe[
         recipe,
         name=f"{recipe.name}-60",
         summary=recipe.summary.replace("59 classes", "60 classes with background"),
-        data=PASCAL_CONTEXT_60,
+        data=PASCAL_CONTEXT,
         reported=(Reported("SANet", "Table 2", row, "val", value, caveat=MISSED_BACKGROUND),),
     )
 
@@ -181,7 +179,7 @@ def _fine_tuned(start: Recipe[Architecture], name: str, what: str) -> Recipe[Arc
         start,
         name=name,
         summary=f"PASCAL VOC 2012, {what}, then on train and val, which it can't be tested on",
-        data=VOC,
+        data=VOC_BOTH,
         optimisation=_optimisation(0.0001, 50),
         starts_from=start.name,
     )
@@ -192,7 +190,7 @@ def _test_server(recipe: Recipe[Architecture], what: str, *reported: Reported) -
         recipe,
         name=f"{recipe.name}-test",
         summary=f"PASCAL VOC 2012, {what}, test server",
-        data=replace(VOC, test="test"),
+        data=replace(VOC_BOTH, test="test"),
         same_weights_as=recipe.name,
         starts_from=None,
         reported=reported,
@@ -222,31 +220,11 @@ _COCO_VOC = _fine_tuned(_COCO_AUGMENTED, "sanet-r101-voc2012-coco", "SANet Res10
 
 
 def _camvid(name: str, what: str, architecture: Architecture) -> Recipe[Architecture]:
-    """Ours: at the size of CamVid's frames; the plain stem, which has public weights for a ResNet-18 too.
+    """Ours: the plain stem, which has public weights for a ResNet-18 too.
 
     The rate is that of Tables 1 to 3. At three times it the whole network diverged within 40 steps of 8.
     """
-    return Recipe(
-        name=name,
-        summary=f"ours: CamVid, {what}",
-        architecture=architecture,
-        data=CAMVID,
-        augmentation=Augmentation(crop=360, scale=(0.75, 2.0)),
-        optimisation=Optimisation(0.001, batch=8, length=120, head_multiplier=10.0),
-        protocol=Protocol(),
-    )
-
-
-def _small(recipe: Recipe[Architecture]) -> Recipe[Architecture]:
-    """Ours: CamVid at two thirds of its size for a fortieth of the epochs, so that two CPU cores can do it."""
-    return replace(
-        recipe,
-        name=recipe.name.replace("camvid", "camvid-small"),
-        summary=recipe.summary + ", reduced for a CPU",
-        augmentation=Augmentation(crop=192, base=240, scale=(0.75, 2.0)),
-        optimisation=replace(recipe.optimisation, length=3),
-        protocol=Protocol(base=320),
-    )
+    return camvid(name, what, architecture, _optimisation(0.001, EPOCHS), Augmentation(crop=360, scale=(0.75, 2.0)))
 
 
 _PLAIN_R18 = Architecture(Backbone("resnet18"))
@@ -355,7 +333,7 @@ _ALL: tuple[Recipe[Architecture], ...] = (
     *_CAMVID_LADDER,
     *_CAMVID_8421,
     _camvid("sanet-r50-camvid", "SANet Res50", Architecture(Backbone("resnet50"))),
-    *map(_small, _CAMVID_LADDER),
+    *(small(recipe, 3, crop=192) for recipe in _CAMVID_LADDER),
     *_TINY,
 )
 
@@ -375,7 +353,7 @@ def with_missed_background(mean_iou: float, num_classes: int) -> float:
 
 def remark(data: Data, mean_iou: float) -> str | None:
     """What the paper calls 60 classes with background, on PASCAL Context with 59 classes."""
-    if data.name != PASCAL_CONTEXT.name:
+    if data.name != PASCAL_CONTEXT_59.name:
         return None
     value = 100 * with_missed_background(mean_iou, data.num_classes)
     return f"mIoU x 59/60, the paper's 60 classes with background: {value:.2f}\n"

@@ -1,12 +1,53 @@
-"""Our own conditions of small trainings, the same for all papers: of the networks that come along, and of the demos."""
+"""What recipes of several papers share: the data sets, and our own trainings on CamVid and on drawn pictures."""
 
 from dataclasses import replace
 
 from core.recipe import AnyArchitecture, Augmentation, Data, Optimisation, Protocol, Recipe
 
+CITYSCAPES = Data("cityscapes", num_classes=19)
+PASCAL_CONTEXT = Data("pascal_context", num_classes=60)
+PASCAL_CONTEXT_59 = Data("pascal_context_59", num_classes=59)
+COCO_STUFF = Data("coco_stuff10k", num_classes=171, validation="test", test="test")
+ADE20K = Data("ade20k", num_classes=150)
+VOC = Data("voc2012", num_classes=21)
 CAMVID = Data("camvid", num_classes=11, test="test")
 SCENES = Data("scenes", num_classes=10)
 BEACONS = Data("beacons", num_classes=4)
+
+
+def camvid(
+    name: str, what: str, architecture: AnyArchitecture, optimisation: Optimisation, augmentation: Augmentation
+) -> Recipe[AnyArchitecture]:
+    """Ours: CamVid at the size of its frames, in batches of 8 for 120 epochs.
+
+    Args:
+        name: of the recipe.
+        what: the network, in the summary.
+        architecture: the network.
+        optimisation: that of the paper; batch and length are replaced.
+        augmentation: that of the paper; crops have 360 pixels.
+    """
+    return Recipe(
+        name=name,
+        summary=f"ours: CamVid, {what}",
+        architecture=architecture,
+        data=CAMVID,
+        augmentation=replace(augmentation, crop=360, base=None),
+        optimisation=replace(optimisation, batch=8, length=120, unit="epochs"),
+        protocol=Protocol(),
+    )
+
+
+def small(recipe: Recipe[AnyArchitecture], epochs: int, crop: int = 240) -> Recipe[AnyArchitecture]:
+    """Ours: a training on CamVid at two thirds of its size for so many epochs, so that two CPU cores can do it."""
+    return replace(
+        recipe,
+        name=recipe.name.replace("camvid", "camvid-small"),
+        summary=f"{recipe.summary}, reduced for a CPU",
+        augmentation=replace(recipe.augmentation, crop=crop, base=240),
+        optimisation=replace(recipe.optimisation, length=epochs),
+        protocol=Protocol(base=320),
+    )
 
 
 def tiny(name: str, what: str, architecture: AnyArchitecture, rate: float) -> Recipe[AnyArchitecture]:
