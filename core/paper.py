@@ -46,13 +46,11 @@ class Paper:
 
     Attributes:
         name: as the paper calls its method.
-        folder: below `papers`.
         network: the class that `config.json` names.
         loss: the objective, term by term.
         attention: what a pixel of a picture attends to.
         recipes: a value for each row, by name, in the order of the paper.
-        demo: the recipe that runs without arguments.
-        ladders: networks of ours, each beside the same one without the paper's modules.
+        ladders: networks of ours, each beside the same one without the paper's modules; the first one is the demo.
         ablations: tables that compare parts of a network, or are not the paper's; they stand in its README only.
         convention: how its network is counted.
         columns: counts what the paper prints of parameters, multiply-adds and memory.
@@ -67,13 +65,11 @@ class Paper:
     """
 
     name: str
-    folder: str
     network: type[Network]
     loss: Loss
     attention: Attention
     recipes: Mapping[str, Recipe[Any]]
-    demo: str
-    ladders: tuple[tuple[Recipe[Any], Recipe[Any]], ...] = ()
+    ladders: tuple[tuple[Recipe[Any], Recipe[Any]], ...]
     ablations: tuple[str, ...] = ()
     convention: Convention = Convention("products", (769, 769))
     columns: Callable[[], Iterable[Printed]] | None = None
@@ -94,9 +90,23 @@ class Paper:
         return self.network(recipe.data.num_classes, recipe.architecture)
 
     @property
+    def folder(self) -> str:
+        """Its folder below `papers`."""
+        return self._place.name
+
+    @property
+    def demo(self) -> str:
+        """The recipe that runs without arguments."""
+        return self.ladders[0][0].name
+
+    @property
+    def _place(self) -> Path:
+        return Path(inspect.getfile(self.network)).parent
+
+    @property
     def costs_file(self) -> Path:
         """Where `python -m ci.costs` writes what training takes."""
-        return Path(inspect.getfile(self.network)).parent / "costs.json"
+        return self._place / "costs.json"
 
     @property
     def costs(self) -> Mapping[str, Cost]:

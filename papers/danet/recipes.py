@@ -369,12 +369,10 @@ RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _A
 
 PAPER = Paper(
     name="DANet",
-    folder="danet",
     network=DANet,
     loss=loss,
     attention=attention,
     recipes=RECIPES,
-    demo=DEMO,
     ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 1", "configs/danet", "its README"),
     public=public.LAYOUTS,

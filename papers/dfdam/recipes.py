@@ -240,12 +240,10 @@ RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _A
 
 PAPER = Paper(
     name="DF-DAM",
-    folder="dfdam",
     network=DFDAM,
     loss=loss,
     attention=attention,
     recipes=RECIPES,
-    demo=DEMO,
     ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 1", "Table 2"),
     convention=Convention("thop", SIZE),

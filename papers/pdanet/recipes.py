@@ -141,12 +141,10 @@ RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _A
 
 PAPER = Paper(
     name="PDANet",
-    folder="pdanet",
     network=PDANet,
     loss=loss,
     attention=attention,
     recipes=RECIPES,
-    demo=DEMO,
     ladders=(_DEMO, _BEACONS, _TINY),
     convention=Convention("products", (600, 600)),
     public=public.LAYOUTS,

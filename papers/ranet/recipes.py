@@ -314,12 +314,10 @@ RECIPES: dict[str, Recipe[Architecture]] = {recipe.name: recipe for recipe in _A
 
 PAPER = Paper(
     name="RANet",
-    folder="ranet",
     network=RANet,
     loss=loss,
     attention=attention,
     recipes=RECIPES,
-    demo=DEMO,
     ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Section 5.1", "Table 1", "Table 2"),
     columns=columns,

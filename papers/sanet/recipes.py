@@ -361,12 +361,10 @@ def remark(data: Data, mean_iou: float) -> str | None:
 
 PAPER = Paper(
     name="SANet",
-    folder="sanet",
     network=SANet,
     loss=loss,
     attention=attention,
     recipes=RECIPES,
-    demo=DEMO,
     ladders=(_DEMO, _BEACONS, _TINY),
     ablations=("Table 3",),
     convention=Convention("ptflops", SIZE),
