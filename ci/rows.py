@@ -68,7 +68,7 @@ def rows(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> Iterat
                 in_words(recipe.protocol),
                 metric,
                 f"{row.value:.2f}" if row else "none",
-                latest(name, metric, entries),
+                "; ".join(filter(None, (latest(name, metric, entries), briefly(recipe)))),
             )
 
 
@@ -103,14 +103,40 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
     return _of_seeds(known, f", {len(known)} seeds")
 
 
+def briefly(recipe: Recipe[Any], file: Path = learning.RECORDED) -> str:
+    """What `ci.learning` has recorded of a recipe: the seeds of trainings that are shorter than the recipe's own."""
+    values = [] if datasets.find(recipe.data.name).in_folder else list(learning.recorded(recipe.name, file).values())
+    if not values:
+        return ""
+    length = f"{learning.epochs(recipe.name)} of {recipe.optimisation.length} epochs"
+    return _of_seeds(values, f", {len(values)} seeds of {length}")
+
+
+def gained(paper: Paper, file: Path = learning.RECORDED) -> list[str]:
+    """A sentence for each pair of networks on embedded pictures: by how much the paper's modules raise the mIoU."""
+    sentences = []
+    for network, baseline in learning.ladders([paper]):
+        values = learning.gains((network, baseline), file)
+        if values:
+            more = (
+                "more than the seeds differ" if learning.helps(values) else "which is within what the seeds differ by"
+            )
+            each = f"{statistics.mean(values):+.2f} ({min(values):+.2f} to {max(values):+.2f}, {len(values)} seeds)"
+            sentences.append(f"`{network}` less `{baseline}`: {each}, {more}.")
+    return sentences
+
+
 def _of_seeds(values: Sequence[float], more: str = "") -> str:
     """Mean and range."""
     return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}{more})"
 
 
-def results(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:
-    """The table of reported and measured values, and below it what must be known of its rows."""
-    return "\n\n".join([table(HEADINGS, [row.cells() for row in rows(recipes, entries)]), *notes(recipes)])
+def results(paper: Paper, entries: Sequence[Entry]) -> str:
+    """The rows that were measured, those that were not, and what must be known of them."""
+    found = list(rows(paper.recipes, entries))
+    measured = table(HEADINGS, [row.cells() for row in found if row.measured])
+    reported = table(HEADINGS[:-1], [row.cells()[:-1] for row in found if not row.measured])
+    return "\n\n".join([measured, *gained(paper), "Not trained here yet:", reported, *notes(paper.recipes)])
 
 
 def notes(recipes: Mapping[str, Recipe[Any]]) -> list[str]:
@@ -204,7 +230,7 @@ def tables() -> dict[Path, dict[str, str]]:
     files = {ROOT / "README.md": {"results": first_page(entries), "learning": on_embedded_pictures()}}
     for paper in papers.every():
         files[ROOT / "papers" / paper.folder / "README.md"] = {
-            "results": results(paper.recipes, entries),
+            "results": results(paper, entries),
             "measured": circumstances(paper.recipes, entries),
             "costs": needs(paper),
         }
