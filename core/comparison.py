@@ -114,7 +114,7 @@ def _row(
 def main(
     kind: type[Network],
     description: str | None,
-    options: type[Asked],
+    options: Asked,
     draw: Callable[[Asked], Mapping[Path, Figure]],
 ) -> None:
     """The command behind every figures.py: write the paper's own figures, or after the word `compare` this one.
@@ -122,7 +122,7 @@ def main(
     Args:
         kind: the paper's network.
         description: of the paper's own figures, for --help.
-        options: what may be chosen about them.
+        options: what may be chosen about them, and what is chosen without a word.
         draw: makes them, by the files where they go.
     """
     arguments = sys.argv[1:]
@@ -132,5 +132,6 @@ def main(
             refuse_no_picture(chosen.to)
             write(sheet(kind, chosen), chosen.to)
             return
-        for path, figure in draw(tyro.cli(options, description=description, args=arguments)).items():
+        asked = tyro.cli(type(options), default=options, description=description, args=arguments)
+        for path, figure in draw(asked).items():
             write(figure, path)

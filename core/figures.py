@@ -3,16 +3,18 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+import tyro
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
 from core import datasets
 from core.errors import require
-from core.files import make_folder, said_if_unwritable
+from core.files import make_folder, refuse_no_picture, said_if_unwritable
 from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
 from core.images.pictures import percent, shares
@@ -21,6 +23,7 @@ from core.images.reading import open_rgb
 from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.recipe import Protocol
+from core.run import WHERE
 
 Kind = TypeVar("Kind", bound=Network)
 
@@ -32,6 +35,33 @@ NARROWEST = 16
 
 Cell = tuple[str, Image.Image] | Curves
 """A picture with its title, or a diagram."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to draw. Points are pixels of the image, x to the right and y down."""
+
+    photo: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
+    ] = None
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)]
+    point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
+    to: Path
+
+
+def look(
+    kind: type[Kind], options: Options, default: Options, number: int = 2
+) -> tuple[Kind, Image.Image, list[Point], Prediction]:
+    """The network of a figure, the picture as it sees it, points there (without any, `number` of them), its prediction.
+
+    Raises:
+        ValueError: if the photo, the weights or a point does not exist, or the file would be no picture.
+    """
+    refuse_no_picture(options.to)
+    picture = open_photo(options.photo)
+    network = load(kind, options.weights, default.weights)
+    picture, points = as_seen(network, picture, parse_points(options.point, picture, number))
+    return network, picture, points, network.predict(picture)
 
 
 def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:

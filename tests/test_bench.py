@@ -1,7 +1,7 @@
 """The benchmark of the loader: what it measures, and that no worker gathers memory."""
 
 import ctypes
-import re
+import json
 import sys
 import time
 from pathlib import Path
@@ -47,17 +47,15 @@ class Leaky(Dataset[tuple[Tensor, Tensor]]):
 
 
 @pytest.mark.slow
-def test_the_table_has_a_line_for_each_pipeline() -> None:
-    table = bench.bench("scenes", None, images=8, rounds=1, epochs=2)
-    assert "8 images of 128 x 128 pixels; short side 128 x 0.75 to 2.0, crop 96" in table
-    for title, numbers in (("plain", 4), ("here", 4), ("cached", 4), ("ceiling", 2)):
-        line = re.search(rf"^{title} .*$", table, re.MULTILINE)
-        assert line is not None
-        found = [float(word.removesuffix("x")) for word in line[0].split()[1:]]
-        assert len(found) == numbers
-        assert min(found) > 0
-    assert re.search(r"^plain .* 1\.00x$", table, re.MULTILINE)
-    assert f"the cache takes {4 * 128 * 128 / 1e6:.2f} MB for each pair" in table
+@pytest.mark.usefixtures("one_thread")
+def test_each_pipeline_is_held_against_the_plain_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main("scenes", images=8, rounds=1, epochs=2, to=tmp_path / "data.json") == 0
+    assert "8 images of 128 x 128 pixels; short side 128 x 0.75 to 2.0, crop 96" in capsys.readouterr().out
+    lines = {line["name"]: line for line in json.loads((tmp_path / "data.json").read_text())["lines"]}
+    for name in (f"{title}: {part}" for title in ("here", "cached") for part in ("decode", "transform", "loader")):
+        assert min(lines[name]["ours"], lines[name]["usual"]) > 0
+    assert lines["ceiling: loader"]["usual"] == lines["here: loader"]["usual"] == lines["cached: loader"]["usual"]
+    assert lines["the cache, for each pair"]["ours"] == 4 * 128 * 128 / 1e6
 
 
 def test_generated_images_are_scenes_in_files(tmp_path: Path) -> None:
@@ -106,6 +104,7 @@ def test_workers_do_not_gather_memory_over_epochs(tmp_path: Path) -> None:
         ({"rounds": 0}, "needed are rounds >= 1"),
     ],
 )
+@pytest.mark.usefixtures("one_thread")
 def test_impossible_measurements_are_refused(arguments: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        bench.bench("scenes", None, **arguments)  # type: ignore[arg-type]
+        bench.main("scenes", **arguments)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Figure 6 of SANet: pixel groups by L2 distance, most activated maps, and a line for each point and head."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     network = SANet.from_pretrained(weights)
     channels = attention.channels_of(network, picture)
     picture.save(tmp_path / "photo.png")
-    options = figures.Options(tmp_path / "photo.png", str(weights), ("5,6", "150,90"))
+    photo, points = tmp_path / "photo.png", ("5,6", "150,90")
+    options = replace(figures.DEFAULT, photo=photo, weights=str(weights), point=points)
     titles = [title for axis in figures.figure(options).axes if (title := axis.get_title())]
     assert titles[:2] == ["image", "prediction"]
     assert len(titles) == 2 + 2 * 2 * 4

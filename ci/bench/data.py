@@ -6,9 +6,10 @@ Three pipelines make the same kind of sample, in turns, so that whatever else th
     here        `core.datasets.transforms.TrainingSamples`, which decodes at each look, and gives 8 bits
     cached      the same with decoded pixels in a folder (`--run.cache`), which was filled before
 
-and a fourth, the ceiling, hands out one ready sample again and again: what a loader can do at most. All figures are of
-processor time, of every process involved and with one thread each, not of the clock: others on the same computer
-change them little. A decoded pixel of the cache is read when the transform wants it, so that its decoding is near 0.
+and a fourth, the ceiling, hands out one ready sample again and again: what a loader can do at most. The usual form is
+plain. All figures are of processor time, of every process involved and with one thread each, not of the clock: others
+on the same computer change them little. A decoded pixel of the cache is read when the transform wants it, so that its
+decoding is near 0.
 """
 
 import io
@@ -16,9 +17,9 @@ import os
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +33,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ci.bench.harness import say
-from core import provenance
+from ci.bench.harness import Line, report, say
 from core.datasets import read
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs, from_files, plain_mapping
@@ -51,15 +51,6 @@ GENERATED = "generated"
 SIZE = (1024, 2048)
 BATCH = 4
 SCALE = (0.75, 2.0)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Milliseconds of processor time for each image."""
-
-    decode: float
-    transform: float
-    loader: float
 
 
 class Memory(NamedTuple):
@@ -130,15 +121,12 @@ def _plain(samples: Plain) -> Pipeline:
 
 
 def _here(samples: TrainingSamples, pixels: Pixels) -> Pipeline:
-    def decode(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return pixels.pair(index)
-
     def transform(decoded: tuple[np.ndarray, np.ndarray], index: int) -> Sample:
         image, labels = (torch.from_numpy(part) for part in decoded)
         generator = np.random.default_rng(index)
         return augment(image.permute(2, 0, 1), labels, samples.augmentation, generator, samples.fill)
 
-    return Pipeline(decode, transform, samples)
+    return Pipeline(pixels.pair, transform, samples)
 
 
 class Clocked:
@@ -184,8 +172,8 @@ def loader_cost(samples: Dataset[Sample], images: int, epochs: int = 1) -> tuple
     return 1000 * spent / (BATCH * (len(own) - 1)), Memory(memory[per_epoch - 1], memory[-1])
 
 
-def _cost(pipeline: Pipeline, images: int) -> Cost:
-    """One round over the images: the parts, one image after the other, then the loader."""
+def _costs(pipeline: Pipeline, images: int) -> dict[str, float]:
+    """One round over the images: the parts, one image after the other, then the loader; milliseconds for each image."""
     spent = [0.0, 0.0]
     for index in range(images):
         started = time.process_time()
@@ -195,17 +183,7 @@ def _cost(pipeline: Pipeline, images: int) -> Cost:
         spent[0] += between - started
         spent[1] += time.process_time() - between
     decode, transform = (1000 * seconds / images for seconds in spent)
-    return Cost(decode, transform, loader_cost(pipeline.samples, images)[0])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return {"decode": decode, "transform": transform, "loader": loader_cost(pipeline.samples, images)[0]}
 
 
 def generate(folder: Path, images: int, size: tuple[int, int] = SIZE) -> Pairs:
@@ -226,22 +204,9 @@ def main(
     rounds: int = 3,
     crop: int | None = None,
     epochs: int = 5,
+    to: Path | None = None,
 ) -> int:
-    """Measure how fast images become ready for training; the arguments are those of `bench`."""
-    say(bench(name, data, split, images, rounds, crop, epochs))
-    return 0
-
-
-def bench(
-    name: str,
-    data: Path | None,
-    split: str = "train",
-    images: int = 16,
-    rounds: int = 3,
-    crop: int | None = None,
-    epochs: int = 5,
-) -> str:
-    """Measure the pipelines on the first images of a data set, and return a table.
+    """Measure how fast the first images of a data set become ready for training.
 
     Args:
         name: a data set as `core.datasets.read` knows it, or "generated".
@@ -252,13 +217,15 @@ def bench(
         crop: side of the training crop in pixels; None: three quarters of the short side of the first image, which is
             Cityscapes' 768 of 1024.
         epochs: how often the worker goes over the images while its memory is watched.
+        to: a file for the figures, as JSON.
 
     Raises:
         ValueError: if the data set can't be read, its labels are not public, or there are too few images.
     """
     require(rounds >= 1 and epochs >= 2, f"needed are rounds >= 1 and epochs >= 2, got {rounds} and {epochs}")
     require(images >= 2 * BATCH, f"needed are images >= {2 * BATCH}, two batches, got {images}")
-    with tempfile.TemporaryDirectory() as place, _one_thread():
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
         pairs = generate(Path(place), images) if name == GENERATED else read(name, data, split)
         require(pairs.labelled, f"the labels of {name!r}, {split}, are not public; bench another")
         require(len(pairs) >= images, f"{name!r} has {len(pairs)} images in {split}, but images is {images}")
@@ -266,19 +233,14 @@ def bench(
         height, width = Pixels(pairs).labels(0).shape
         base = min(height, width)
         crop = crop or base * 3 // 4
-        lines = _measured(pairs, crop, base, Path(place) / "cache", rounds, epochs)
-    return "\n".join(
-        [
-            f"{images} images of {width} x {height} pixels; short side {base} x {SCALE[0]} to {SCALE[1]}, crop "
-            f"{crop}, mirrored, normalised; batches of {BATCH}, {rounds} rounds",
-            f"{provenance.processor()}, {provenance.today()}, torch {torch.__version__}, Pillow {PIL.__version__}",
-            "",
-            *lines,
-        ]
-    )
+        say(
+            f"{images} images of {width} x {height} pixels; short side {base} x {SCALE[0]} to {SCALE[1]}, crop {crop}, "
+            f"mirrored, normalised; batches of {BATCH}, {rounds} rounds; Pillow {PIL.__version__}"
+        )
+        return report(list(measured(pairs, crop, base, Path(place) / "cache", rounds, epochs)), "cpu", to)
 
 
-def _measured(pairs: Pairs, crop: int, base: int, cache: Path, rounds: int, epochs: int) -> list[str]:
+def measured(pairs: Pairs, crop: int, base: int, cache: Path, rounds: int, epochs: int) -> Iterator[Line]:
     """All rounds of all pipelines, the disk that the cache takes, and the memory of a worker that uses it."""
     augmentation, normalisation = Augmentation(crop, base=base, scale=SCALE), Normalisation()
     cached = Pixels(pairs, cache)
@@ -291,29 +253,17 @@ def _measured(pairs: Pairs, crop: int, base: int, cache: Path, rounds: int, epoc
         "cached": _here(with_cache, cached),
     }
     ready = Ready(with_cache[0, 0, 0])
-    found: dict[str, list[Cost]] = {title: [] for title in pipelines}
-    ceiling: list[float] = []
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(rounds):
         for title, pipeline in pipelines.items():
-            found[title].append(_cost(pipeline, len(pairs)))
-        ceiling.append(loader_cost(ready, len(pairs))[0])
+            for part, spent in _costs(pipeline, len(pairs)).items():
+                found[title, part].append(spent)
+        found["ceiling", "loader"].append(loader_cost(ready, len(pairs))[0])
     _, memory = loader_cost(with_cache, len(pairs), epochs)
-    return [
-        *_table(found, statistics.median(ceiling)),
-        "",
-        f"the cache takes {disk / len(pairs) / 1e6:.2f} MB for each pair",
-        f"memory of a worker: {memory.first:.0f} MB after the first epoch, {memory.last:.0f} MB after {epochs}",
-    ]
-
-
-def _table(found: dict[str, list[Cost]], ceiling: float) -> list[str]:
-    """Images per second of one core, and how many times plain's the whole loader is."""
-    median = {
-        title: [statistics.median(row) for row in zip(*(astuple(cost) for cost in costs), strict=True)]
-        for title, costs in found.items()
-    }
-    lines = [f"{'images/s of a core':<20}{'decode':>10}{'transform':>12}{'loader':>10}{'of plain':>10}"]
-    for title, (decode, transform, loader) in median.items():
-        faster = median["plain"][2] / loader
-        lines.append(f"{title:<20}{1000 / decode:>10.1f}{1000 / transform:>12.1f}{1000 / loader:>10.1f}{faster:>9.2f}x")
-    return [*lines, f"{'ceiling':<20}{'':>22}{1000 / ceiling:>10.1f}{median['plain'][2] / ceiling:>9.2f}x"]
+    speeds = {key: 1000 / statistics.median(values) for key, values in found.items()}
+    for (title, part), speed in speeds.items():
+        if title != "plain":
+            yield Line(f"{title}: {part}", speed, "images/s", speeds["plain", part])
+    yield Line("the cache, for each pair", disk / len(pairs) / 1e6, "MB")
+    yield Line("memory of a worker after epoch 1", memory.first, "MB")
+    yield Line(f"memory of a worker after epoch {epochs}", memory.last, "MB")

@@ -12,42 +12,33 @@ from typing import Annotated
 import tyro
 from matplotlib.figure import Figure
 
-from core import comparison
-from core.figures import as_seen, cell, load, of_points, open_photo, overview, parse_points, sheet
-from core.files import refuse_no_picture
+from core import comparison, figures
+from core.figures import cell, look, of_points, overview, sheet
 from core.images.panels import Panel
-from core.run import WHERE
 from papers.danet.attention import attention, channel_maps
 from papers.danet.model import DANet
 from papers.danet.recipes import DEMO
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(figures.Options):
     """What to draw. Points are pixels of the image, x to the right and y down."""
 
-    photo: Annotated[
-        Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
-    ] = None
-    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
-    point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     channel: Annotated[
         tyro.conf.UseAppendAction[tuple[int, ...]], tyro.conf.arg(help="counted from 1, as in the paper")
     ] = ()
-    to: Path = Path("figure6.png")
+
+
+DEFAULT = Options(weights=f"runs/{DEMO}", to=Path("figure6.png"))
 
 
 def figure(options: Options) -> Figure:
     """Draw what the options say.
 
     Raises:
-        ValueError: if the photo, the weights, a point or a channel does not exist, or the file would be no picture.
+        ValueError: as `look`, or if a channel does not exist.
     """
-    refuse_no_picture(options.to)
-    picture = open_photo(options.photo)
-    network = load(DANet, options.weights, Options().weights)
-    picture, points = as_seen(network, picture, parse_points(options.point, picture))
-    prediction = network.predict(picture)
+    network, picture, points, prediction = look(DANet, options, DEFAULT)
     rows = [overview(picture, prediction, points if network.position is not None else ())]
     if network.position is not None or options.point:
         rows.append([one for row in of_points(attention, network, picture, points) for one in row])
@@ -63,7 +54,7 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    comparison.main(DANet, __doc__, Options, lambda options: {options.to: figure(options)})
+    comparison.main(DANet, __doc__, DEFAULT, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ def figure8(
     return sheet(rows, predictions)
 
 
-def figures(options: Options) -> tuple[Figure, Figure]:
-    """Draw what the options say: Figure 7 and Figure 8.
+def figures(options: Options) -> dict[Path, Figure]:
+    """Draw what the options say, Figure 7 and Figure 8, by the files where they go.
 
     Raises:
         ValueError: if a photo, the weights or a channel does not exist.
@@ -80,19 +80,15 @@ def figures(options: Options) -> tuple[Figure, Figure]:
         raise ValueError(f"--channel must be 1 to {number}, got {wrong[0]}")
     channels = options.channel or channels_to_show(found[0].low_weights)
     predictions = [network.predict(picture) for picture in pictures]
-    return figure7(found), figure8(pictures, found, channels, predictions)
+    return {
+        options.to / "figure7.png": figure7(found),
+        options.to / "figure8.png": figure8(pictures, found, channels, predictions),
+    }
 
 
 def main() -> None:
     """Write the figures that the command line says."""
-    comparison.main(
-        DFDAM,
-        __doc__,
-        Options,
-        lambda options: dict(
-            zip((options.to / "figure7.png", options.to / "figure8.png"), figures(options), strict=True)
-        ),
-    )
+    comparison.main(DFDAM, __doc__, Options(), figures)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def _number(network: RANet, category: str | None) -> int | None:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    comparison.main(RANet, __doc__, Options, lambda options: {options.to: figure(options)})
+    comparison.main(RANet, __doc__, Options(), lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":

@@ -8,45 +8,26 @@ channel, the attention channel and the output the map that is most activated at 
 prediction adds, are named by their class; those of head 1, which are mixed to masks, by their number.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from matplotlib.figure import Figure
 
 from core import comparison
-from core.figures import as_seen, load, of_points, open_photo, overview, parse_points, sheet
-from core.files import refuse_no_picture
-from core.run import WHERE
+from core.figures import Options, look, of_points, overview, sheet
 from papers.sanet.attention import HEADS, attention
 from papers.sanet.model import SANet
 from papers.sanet.recipes import DEMO
 
-
-@dataclass(frozen=True)
-class Options:
-    """What to draw. Points are pixels of the image, x to the right and y down."""
-
-    photo: Annotated[
-        Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
-    ] = None
-    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
-    point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
-    to: Path = Path("figure6.png")
+DEFAULT = Options(weights=f"runs/{DEMO}", to=Path("figure6.png"))
 
 
 def figure(options: Options) -> Figure:
     """Draw what the options say.
 
     Raises:
-        ValueError: if the photo, the weights or a point does not exist, or the file would be no picture.
+        ValueError: as `look`.
     """
-    refuse_no_picture(options.to)
-    picture = open_photo(options.photo)
-    network = load(SANet, options.weights, Options().weights)
-    picture, points = as_seen(network, picture, parse_points(options.point, picture, 3))
-    prediction = network.predict(picture)
+    network, picture, points, prediction = look(SANet, options, DEFAULT, 3)
     rows = [overview(picture, prediction, points)]
     for row in of_points(attention, network, picture, points):
         each = len(row) // len(HEADS)
@@ -56,7 +37,7 @@ def figure(options: Options) -> Figure:
 
 def main() -> None:
     """Write the figure that the command line says."""
-    comparison.main(SANet, __doc__, Options, lambda options: {options.to: figure(options)})
+    comparison.main(SANet, __doc__, DEFAULT, lambda options: {options.to: figure(options)})
 
 
 if __name__ == "__main__":
