@@ -24,10 +24,11 @@ from core.files import make_folder, refuse_no_picture, said_if_unwritable
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]
+WITHOUT = ", ".join(dataset.name for dataset in datasets.DATASETS if not dataset.in_folder)
 AnyFolder = Annotated[
     Path | None,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="[DIR]", help="the folder of the data set; none for scenes and the Hub"),
+    tyro.conf.arg(metavar="[DIR]", help=f"the folder of the data set; none for {WITHOUT} and the Hub"),
 ]
 Processes = Annotated[
     int | None, tyro.conf.arg(help="how many work side by side; 0: none beside this one; None: one for each core")
