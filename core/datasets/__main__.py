@@ -45,16 +45,13 @@ def list_() -> int:
     for dataset in datasets.DATASETS:
         say(f"{dataset.name}: {dataset.summary}")
         if dataset.counts:
-            say(f"    {', '.join(f'{split} {_in_words(counts)}' for split, counts in dataset.counts.items())}")
+            images = (f"{split} {' or '.join(map(str, counts)) or '?'}" for split, counts in dataset.counts.items())
+            say(f"    {', '.join(images)}")
         if dataset.to_prepare:
             say(f"    prepare: {dataset.to_prepare}")
         say(f"    {dataset.source}")
     say("hub:org/name: a data set of the Hugging Face Hub with columns image and labels; stream:org/name: row by row")
     return 0
-
-
-def _in_words(counts: Sequence[int]) -> str:
-    return " or ".join(map(str, counts)) or "?"
 
 
 def check(
