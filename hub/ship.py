@@ -36,7 +36,7 @@ from hub.publication import STARTS_FROM, Changes, Publication
 LARGEST_FILE = 2_000_000
 """Bytes of the weights of one network."""
 
-LARGEST = 8_000_000
+LARGEST_TOGETHER = 8_000_000
 """Bytes of the weights of all of them."""
 
 LICENCE = "LICENCE"
@@ -143,9 +143,9 @@ def refuse_too_large(weights: Path, name: str) -> None:
     others = [repository.SHIPPED / other / repository.WEIGHTS for other in shipped() if other != name]
     total = size + sum(file.stat().st_size for file in others)
     require(
-        size <= LARGEST_FILE and total <= LARGEST,
+        size <= LARGEST_FILE and total <= LARGEST_TOGETHER,
         f"the weights of {name!r} have {size:,} bytes, with those of the networks that are there {total:,}; at most "
-        f"{LARGEST_FILE:,} and {LARGEST:,} may lie in the repository: ship a smaller network",
+        f"{LARGEST_FILE:,} and {LARGEST_TOGETHER:,} may lie in the repository: ship a smaller network",
     )
 
 
