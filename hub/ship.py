@@ -1,4 +1,4 @@
-"""Keep a network in the repository, to be loaded by its name: python -m hub.ship RECIPE RUN_FOLDER [--data DIR]
+"""Bundle a network with the repository, to be loaded by its name: python -m hub.ship RECIPE RUN_FOLDER [--data DIR]
 
 For maintainers. Weights are rounded to half precision, and the rounded ones are tested by the recipe: that score stands
 on the card. `hub.from_pretrained(RECIPE)` then loads it without a network connection.
@@ -83,8 +83,8 @@ def ship(options: Options) -> Path:
     lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())
     require(
         not changed or trained_on(recipe, changed),
-        "a network that comes with the repository is what its recipe trains, or has trained and then trains on for "
-        f"another time at another rate; this was changed: {lines}",
+        "a bundled network is what its recipe trains, or has trained and then trains on for another time at another "
+        f"rate; this was changed: {lines}",
     )
     require(
         recipe.backbone_weights == "none" and recipe.starts_from is None,

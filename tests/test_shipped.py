@@ -1,4 +1,4 @@
-"""The networks that come with the repository: their recipes, their size, and how a run becomes one of them."""
+"""The bundled networks: their recipes, their size, and how a run becomes one of them."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -34,7 +34,7 @@ class Shelf:
     """The networks that can be chosen, each loaded when it is first asked.
 
     Attributes:
-        names: run folders, names of shipped networks, or org/name of Hub repositories.
+        names: run folders, names of bundled networks, or org/name of Hub repositories.
         device: where they compute.
     """
 
