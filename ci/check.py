@@ -3,7 +3,7 @@
     python -m ci.check danet-r101-cityscapes --weights ORG/NAME --data DIR
     python -m ci.check danet-r18-camvid --weights runs/danet-r18-camvid --data DIR --gate regression --json
 
-**Regression**: weights that stand in measured.toml, by their sha256, or that come with the repository must score what
+**Regression**: weights that stand in measured.toml, by their sha256, and those of the bundled networks must score what
 was measured of them within 0.01 points: only the code can have moved it. They are tested in the precision in which they
 were measured; where the device or the release of torch is another one and the score is too, these may have moved it,
 and nothing is judged.

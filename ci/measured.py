@@ -147,7 +147,7 @@ def of_score(score: dict[str, Any]) -> Entry:
 
 
 def of_shipped() -> list[Entry]:
-    """What was measured of the networks that come along: their own score.json, for no run has left rounded weights."""
+    """What was measured of the bundled networks: their own score.json, for no run has left rounded weights."""
     found = [_read(repository.SHIPPED / name / SCORE) for name in shipped()]
     return [{**of_score(score), "commit": score["commit"]} for score in found]
 

@@ -13,7 +13,7 @@ from core.values import Rare
 ChannelsLast = Literal["auto", "on", "off"]
 
 
-WHERE = "run folder, network that comes along (danet-tiny-camvid), or org/name on the Hub"
+WHERE = "run folder, bundled network (danet-tiny-camvid), or org/name on the Hub"
 """What a command takes as weights, in words."""
 
 

@@ -53,7 +53,7 @@ def _base(publication: Publication) -> str | None:
 
 
 def text(publication: Publication) -> str:
-    """The text of the card. A name without an organisation is that of a shipped network, which has no revisions."""
+    """The text of the card. A name without an organisation is that of a bundled network, which has no revisions."""
     _, citation = _of_paper(publication.paper)
     sections = [
         f"# {publication.repository.split('/')[-1]}",

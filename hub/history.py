@@ -28,7 +28,7 @@ def _circumstances(score: dict[str, Any]) -> list[str]:
     told = []
     if "training_seconds" in score:
         processes = score.get("processes", 1)
-        hardware = plain(score.get("training_hardware", score["hardware"]))  # a shipped network is tested elsewhere
+        hardware = plain(score.get("training_hardware", score["hardware"]))  # a bundled network is tested elsewhere
         where = f"{hardware} ({_precision(score)}, {processes} process{'es' if processes > 1 else ''})"
         told.append(f"It took {duration(score['training_seconds'])} on {where}.")
     if "seed" in score:
@@ -37,7 +37,7 @@ def _circumstances(score: dict[str, Any]) -> list[str]:
 
 
 def _precision(score: dict[str, Any]) -> str:
-    """In which precision it was trained: a shipped network is tested in another, and its score says both."""
+    """In which precision it was trained: a bundled network is tested in another, and its score says both."""
     return score.get("training_precision", score.get("precision", "fp32"))
 
 

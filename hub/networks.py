@@ -26,9 +26,9 @@ def from_pretrained(
     map_location: str | torch.device = "cpu",
     **foreign: object,
 ) -> Network:
-    """Load any of the networks from a folder, by the name of a shipped one, or from the Hub.
+    """Load any of the networks from a folder, by the name of a bundled one, or from the Hub.
 
-    `config.json` says which it is. `hub.shipped()` names those that come with the repository, which need no network.
+    `config.json` says which it is. `hub.shipped()` names the bundled ones, which need no network.
 
     The arguments are those of `core.networks.network.Network.from_pretrained`.
 
@@ -59,5 +59,5 @@ def from_pretrained(
 
 
 def shipped() -> tuple[str, ...]:
-    """The names of the networks that come with the repository."""
+    """The names of the bundled networks."""
     return tuple(sorted(file.parent.name for file in repository.SHIPPED.glob(f"[!.]*/{repository.CONFIG}")))

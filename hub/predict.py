@@ -1,6 +1,6 @@
 """Segment pictures: python -m hub.predict WEIGHTS IMAGE... --to DIR
 
-WEIGHTS is a run folder, a network that comes along (danet-tiny-camvid), or org/name on the Hugging Face Hub. An IMAGE
+WEIGHTS is a run folder, a bundled network (danet-tiny-camvid), or org/name on the Hugging Face Hub. An IMAGE
 is a file, or a folder, which is searched for images; the frames of a video are a folder. For each picture DIR gets
 `overlays/NAME.png` to look at and `labels/NAME.png` to compute with (8-bit class indices in the colours of the classes,
 which `classes.txt` names). What was found in a folder keeps its place below the folder's name. A picture that can't be

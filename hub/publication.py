@@ -40,7 +40,7 @@ Changes = Mapping[str, tuple[Any, Any]]
 class Publication:
     """What a card tells of: weights of one recipe, what was changed in it, and their scores.
 
-    `repository` is org/name on the Hub, or the name of a shipped network. `about` is the network's, `recipe` is as it
+    `repository` is org/name on the Hub, or the name of a bundled network. `about` is the network's, `recipe` is as it
     was used, `changed` is how that differs from the published one. `scores` holds score.json first, then those of rows
     that test the same weights in another way; each is a pair of the recipe of the row and the JSON that the test wrote.
     `data_name` and `licence` are what the publisher says of data of his own. `files` are further ones of the folder.

@@ -1,4 +1,4 @@
-"""Keep a network in the repository, to be loaded by its name: python -m hub.ship RECIPE RUN_FOLDER [--data DIR]
+"""Bundle a network with the repository, to be loaded by its name: python -m hub.ship RECIPE RUN_FOLDER [--data DIR]
 
 For maintainers. Weights are rounded to half precision, and the rounded ones are tested by the recipe: that score stands
 on the card. `hub.from_pretrained(RECIPE)` then loads it without a network connection.
@@ -36,7 +36,7 @@ from hub.publication import STARTS_FROM, Changes, Publication
 LARGEST_FILE = 2_000_000
 """Bytes of the weights of one network."""
 
-LARGEST = 8_000_000
+LARGEST_TOGETHER = 8_000_000
 """Bytes of the weights of all of them."""
 
 LICENCE = "LICENCE"
@@ -83,8 +83,8 @@ def ship(options: Options) -> Path:
     lines = "; ".join(f"{field}: {old} -> {new}" for field, (old, new) in changed.items())
     require(
         not changed or trained_on(recipe, changed),
-        "a network that comes with the repository is what its recipe trains, or has trained and then trains on for "
-        f"another time at another rate; this was changed: {lines}",
+        "a bundled network is what its recipe trains, or has trained and then trains on for another time at another "
+        f"rate; this was changed: {lines}",
     )
     require(
         recipe.backbone_weights == "none" and recipe.starts_from is None,
@@ -143,9 +143,9 @@ def refuse_too_large(weights: Path, name: str) -> None:
     others = [repository.SHIPPED / other / repository.WEIGHTS for other in shipped() if other != name]
     total = size + sum(file.stat().st_size for file in others)
     require(
-        size <= LARGEST_FILE and total <= LARGEST,
+        size <= LARGEST_FILE and total <= LARGEST_TOGETHER,
         f"the weights of {name!r} have {size:,} bytes, with those of the networks that are there {total:,}; at most "
-        f"{LARGEST_FILE:,} and {LARGEST:,} may lie in the repository: ship a smaller network",
+        f"{LARGEST_FILE:,} and {LARGEST_TOGETHER:,} may lie in the repository: ship a smaller network",
     )
 
 

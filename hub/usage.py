@@ -66,7 +66,7 @@ def where_the_code_is(publication: Publication) -> str:
     """How to get the source tree."""
     address, commit = clone_address(), publication.about.commit
     if "/" not in publication.repository:
-        return "It comes with the source tree (`pip install -e .` there)."
+        return "It is bundled with the source tree (`pip install -e .` there)."
     if address is None:
         return (
             "It needs the source tree of this network (`pip install -e .` there), which had no public address when "

@@ -171,7 +171,7 @@ def test_a_network_of_other_channels_is_saved_loaded_and_predicts(channels: int,
     tensor = torch.from_numpy(values).permute(2, 0, 1)
     answers = made.predict([values, tensor, numpy_file(tmp_path / "a.npy", values)])
     for answer in answers:
-        torch.testing.assert_close(answer.scores, answers[0].scores)
+        torch.testing.assert_close(answer.probabilities, answers[0].probabilities)
     assert np.array_equal(np.asarray(answers[0].image), shown(values))
     with pytest.raises(ValueError, match=rf"takes an array of size h w {channels}.* got uint8 of size \(33, 41, 2\)"):
         made.predict(VALUES[..., :2])
@@ -181,7 +181,7 @@ def test_a_network_of_other_channels_is_saved_loaded_and_predicts(channels: int,
 
 def test_a_grey_network_takes_any_picture() -> None:
     made, picture = network(1), Image.fromarray(VALUES[..., :3])
-    assert torch.equal(made.predict(picture).scores, made.predict(np.array(picture.convert("L"))).scores)
+    assert torch.equal(made.predict(picture).probabilities, made.predict(np.array(picture.convert("L"))).probabilities)
 
 
 def test_a_network_of_four_channels_takes_pictures_with_four(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_network_of_four_channels_takes_pictures_with_four(tmp_path: Path) -> 
     content = BytesIO()
     picture.save(content, "PNG")
     (tmp_path / "a.png").write_bytes(content.getvalue())
-    assert torch.equal(made.predict(picture).scores, made.predict(tmp_path / "a.png").scores)
+    assert torch.equal(made.predict(picture).probabilities, made.predict(tmp_path / "a.png").probabilities)
     with pytest.raises(ValueError, match="the image has 3 channels, and the network takes 4"):
         made.predict(picture.convert("RGB"))
 

@@ -71,7 +71,7 @@ def test_the_data_set_is_what_it_says() -> None:
     row = datasets.read("beacons", None, "val").rows[3]
     assert (np.asarray(read_image(row.image)) == image).all()
     assert (np.asarray(labels_of(row)) == labels).all()
-    with pytest.raises(ValueError, match="no split 'trainval'; choose one of train, val, test"):
+    with pytest.raises(ValueError, match="has the splits train, val, test, got 'trainval'"):
         datasets.read("beacons", None, "trainval")
 
 

@@ -115,12 +115,14 @@ def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
 @pytest.mark.parametrize("paper", PAPERS)
 def test_labels_are_those_of_predict(opened: Opened, picture: Path, paper: str) -> None:
     ours = hub.from_pretrained(opened.folders[paper]).predict(picture)
-    best, second = ours.scores.topk(2, dim=0).values
+    best, second = ours.probabilities.topk(2, dim=0).values
     assert (best - second).min() > 1e-6  # the picture has no pixel on which rounding could decide
     assert len(ours.labels.unique()) > 1
     for way in ("labels", "pipeline"):
         assert torch.equal(opened.tensors[f"org/{paper}.{way}"], ours.labels.to(torch.int64)), way
-    torch.testing.assert_close(opened.tensors[f"org/{paper}.logits"].softmax(dim=0), ours.scores, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        opened.tensors[f"org/{paper}.logits"].softmax(dim=0), ours.probabilities, rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("name", "file"), [("danet", "photo.jpg"), ("grey", "photo.jpg"), ("bands", "image.npy")])

@@ -52,7 +52,7 @@ def test_each_door_is_told_of(finished: Path) -> None:
     shipped = text(told(finished, repository="danet-demo"))
     assert "transformers" not in shipped
     assert 'hub.from_pretrained("danet-demo")' in shipped
-    assert "It comes with the source tree (`pip install -e .` there)." in shipped
+    assert "It is bundled with the source tree (`pip install -e .` there)." in shipped
 
 
 def test_a_card_says_which_channels_a_network_takes(finished: Path, tmp_path: Path) -> None:

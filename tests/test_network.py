@@ -54,19 +54,19 @@ def test_predict_takes_an_image_a_path_an_array_or_a_tensor(tmp_path: Path) -> N
     answers = [made.predict(given) for given in kinds]
     for answer in answers:
         assert answer.labels.shape == (40, 57)
-        assert answer.scores.shape == (3, 40, 57)
-        assert torch.equal(answer.scores, answers[0].scores)
+        assert answer.probabilities.shape == (3, 40, 57)
+        assert torch.equal(answer.probabilities, answers[0].probabilities)
         assert answer.classes.names == NAMES
         assert answer.overlay().size == (57, 40)
-    assert torch.allclose(answers[0].scores.sum(0), torch.ones(40, 57))
-    assert torch.equal(answers[0].labels.long(), answers[0].scores.argmax(0))
+    assert torch.allclose(answers[0].probabilities.sum(0), torch.ones(40, 57))
+    assert torch.equal(answers[0].labels.long(), answers[0].probabilities.argmax(0))
 
 
 def test_a_grey_array_is_the_picture_that_a_file_of_it_is(tmp_path: Path) -> None:
     made, grey = network(), np.asarray(photo().convert("L"))
     for array in (grey, grey.astype(np.uint16) * 257):
         Image.fromarray(array).save(tmp_path / "grey.png")
-        assert torch.equal(made.predict(array).scores, made.predict(tmp_path / "grey.png").scores)
+        assert torch.equal(made.predict(array).probabilities, made.predict(tmp_path / "grey.png").probabilities)
 
 
 @pytest.mark.parametrize("protocol", [Protocol(), Protocol(crop=32, stride=16, flip=True, scales=(0.5, 1.0))])
@@ -83,7 +83,7 @@ def test_pictures_of_a_list_go_through_the_network_together(
     together = made.predict(pictures, protocol)
     for one, other in zip(alone, together, strict=True):
         assert one.image.size == other.image.size
-        torch.testing.assert_close(one.scores, other.scores)
+        torch.testing.assert_close(one.probabilities, other.probabilities)
     assert seen == [2, 2, 1] if protocol.crop is None else [4] * (len(seen) - 1)
     assert made.predict([]) == []
 
@@ -94,8 +94,8 @@ def test_a_network_predicts_in_half_precision_if_asked() -> None:
     made.classify.register_forward_hook(lambda _, __, scores: kinds.append(scores.dtype))
     half = made.predict(photo(), precision="bf16")
     assert set(kinds) == {torch.bfloat16}
-    assert half.scores.dtype == torch.float32
-    torch.testing.assert_close(half.scores, exact.scores, rtol=0, atol=0.02)
+    assert half.probabilities.dtype == torch.float32
+    torch.testing.assert_close(half.probabilities, exact.probabilities, rtol=0, atol=0.02)
     with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU choose bf16 or fp32"):
         made.predict(photo(), precision="fp16")
 
@@ -128,8 +128,8 @@ def test_a_prediction_says_what_it_is_in_a_line_and_in_a_picture() -> None:
 def test_predict_follows_the_protocol_of_the_checkpoint() -> None:
     made = network()
     own, whole = made.predict(photo()), made.predict(photo(), Protocol())
-    assert torch.equal(own.scores, made.predict(photo(), Protocol(crop=32, stride=16, flip=True)).scores)
-    assert not torch.equal(own.scores, whole.scores)
+    assert torch.equal(own.probabilities, made.predict(photo(), Protocol(crop=32, stride=16, flip=True)).probabilities)
+    assert not torch.equal(own.probabilities, whole.probabilities)
 
 
 def test_predict_leaves_the_mode_alone() -> None:
@@ -153,8 +153,6 @@ def test_probabilities_sum_to_one_however_scores_were_merged(merge: Any) -> None
     assert answer.probabilities.dtype == torch.float32
     torch.testing.assert_close(answer.probabilities.sum(0), torch.ones(40, 57))
     assert torch.equal(answer.probabilities.argmax(0), answer.labels.long())
-    if merge == "softmax":
-        torch.testing.assert_close(answer.probabilities, answer.scores)
 
 
 def test_a_picture_that_needs_more_memory_than_there_is_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +173,7 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     turned = network().predict(image.transpose(Image.Transpose.ROTATE_270))
     answer = network().predict(tmp_path / "photo.png")
     assert answer.image.size == (40, 57)
-    assert torch.equal(answer.scores, turned.scores)
+    assert torch.equal(answer.probabilities, turned.probabilities)
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path, no_type_checks: None) -> None:
@@ -209,7 +207,7 @@ def test_what_a_checkpoint_says_of_itself_survives(tmp_path: Path) -> None:
     again.save_pretrained(tmp_path / "twice")
     assert DANet.from_pretrained(tmp_path / "twice").about == made.about
     assert again.architecture == made.architecture
-    assert torch.equal(again.predict(photo()).scores, made.predict(photo()).scores)
+    assert torch.equal(again.predict(photo()).probabilities, made.predict(photo()).probabilities)
     card = (tmp_path / "once" / "README.md").read_text()
     assert "DANet.from_pretrained" in card
     assert "More Information Needed" not in card
@@ -253,7 +251,7 @@ def test_another_normalisation_comes_back(tmp_path: Path) -> None:
     made.save_pretrained(tmp_path)
     again = DANet.from_pretrained(tmp_path, verify=True)
     assert again.normalisation == made.normalisation
-    assert torch.equal(again.predict(photo()).scores, made.predict(photo()).scores)
+    assert torch.equal(again.predict(photo()).probabilities, made.predict(photo()).probabilities)
 
 
 def test_a_fingerprint_tells_other_weights(saved: Path) -> None:

@@ -112,7 +112,7 @@ def test_an_upload_is_read_by_the_rules_of_all_pictures(tmp_path: Path) -> None:
     [
         (b"", r"^photo.png can't be read as an image: it is empty"),
         (b"no picture at all", r"^photo.png can't be read as an image: its format is none of those"),
-        (None, r"^photo.png has 9000 x 6000 pixels, and at most 50 million are taken"),
+        (None, r"^photo.png has 9000 x 6000 pixels; at most 50 million are taken"),
     ],
 )
 def test_what_cannot_be_read_is_said_by_its_own_name(content: bytes | None, said: str, tmp_path: Path) -> None:

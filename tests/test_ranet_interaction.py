@@ -371,11 +371,3 @@ def test_impossible_arguments_are_refused(no_type_checks: None) -> None:
     of = regions(MANY)
     with pytest.raises(ValueError, match="K = 0"):
         representatives(of, 0)
-    phi = representatives(of, 2)
-    for step in (
-        lambda: module.collect(features(of), of, phi, "image"),  # type: ignore[arg-type]
-        lambda: module.interact(at(features(of), phi), of, phi, "image"),  # type: ignore[arg-type]
-        lambda: module.distribute(features(of), at(features(of), phi), of, phi, "image"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(ValueError, match="scope must be one of region, global, got 'image'"):
-            step()

@@ -1,4 +1,4 @@
-"""The networks that come with the repository: their recipes, their size, and how a run becomes one of them."""
+"""The bundled networks: their recipes, their size, and how a run becomes one of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -242,7 +242,7 @@ def test_what_is_not_the_network_of_its_recipe_is_refused(
     assert hub.shipped() == ()
 
 
-@pytest.mark.parametrize("limit", ["LARGEST_FILE", "LARGEST"])
+@pytest.mark.parametrize("limit", ["LARGEST_FILE", "LARGEST_TOGETHER"])
 def test_weights_too_large_for_a_repository_are_refused(
     limit: str, run: Path, data: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,7 +199,7 @@ def test_other_colours_than_those_of_voc_are_refused(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / planned.files[0]) as opened:
         opened.putpalette([part for value in range(256) for part in (value, value, value)])
         opened.save(tmp_path / "out" / planned.files[0])
-    with pytest.raises(ValueError, match="has other colours than the palette of VOC"):
+    with pytest.raises(ValueError, match="has other colours than the server's palette"):
         planned.check(quiet=True)
 
 

@@ -24,10 +24,11 @@ from core.files import make_folder, refuse_no_picture, said_if_unwritable
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="as in `list`, or hub:org/name")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help="the folder of the data set")]
+WITHOUT = ", ".join(dataset.name for dataset in datasets.DATASETS if not dataset.in_folder)
 AnyFolder = Annotated[
     Path | None,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="[DIR]", help="the folder of the data set; none for scenes and the Hub"),
+    tyro.conf.arg(metavar="[DIR]", help=f"the folder of the data set; none for {WITHOUT} and the Hub"),
 ]
 Processes = Annotated[
     int | None, tyro.conf.arg(help="how many work side by side; 0: none beside this one; None: one for each core")
@@ -44,16 +45,13 @@ def list_() -> int:
     for dataset in datasets.DATASETS:
         say(f"{dataset.name}: {dataset.summary}")
         if dataset.counts:
-            say(f"    {', '.join(f'{split} {_in_words(counts)}' for split, counts in dataset.counts.items())}")
+            images = (f"{split} {' or '.join(map(str, counts)) or '?'}" for split, counts in dataset.counts.items())
+            say(f"    {', '.join(images)}")
         if dataset.to_prepare:
             say(f"    prepare: {dataset.to_prepare}")
         say(f"    {dataset.source}")
     say("hub:org/name: a data set of the Hugging Face Hub with columns image and labels; stream:org/name: row by row")
     return 0
-
-
-def _in_words(counts: Sequence[int]) -> str:
-    return " or ".join(map(str, counts)) or "?"
 
 
 def check(

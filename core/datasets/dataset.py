@@ -68,13 +68,14 @@ class DataSet:
         name: what recipes and commands call it.
         summary: what is in it, in a few words.
         source: where to download it.
-        read: opens a split of the folder that holds it; a ValueError says what is missing.
+        read: opens a split of the folder that holds it, one of its own; a ValueError says what is missing.
         licence: its terms.
         unseen: what is in none of its images, so that no network learns it from them, in a few words.
         classes: names and colours; None: the copy itself says.
         counts: the images of each split, more than one number where two are in use and both are right, none where
             nothing is published.
         extra: the splits that come in packages of their own; a copy is complete without them.
+        unions: further splits, which consist of those in `counts`.
         size: the width and height that all images have, if they have one.
         plan: what `prepare` does, for labels that need decoding; None if there is nothing to prepare.
         to_prepare: what that is for, in a few words.
@@ -91,6 +92,7 @@ class DataSet:
     classes: Classes | None = None
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
+    unions: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     plan: Callable[[Path], Plan] | None = None
     to_prepare: str = ""
@@ -116,9 +118,14 @@ class DataSet:
         """Open a split.
 
         Raises:
-            ValueError: if the folder is needed and missing, or it does not hold that data set or split.
+            ValueError: if the folder is needed and missing, it does not hold that data set, or there is no such split.
         """
         self.refuse_wrong_folder(data)
+        known = (*self.counts, *self.unions)
+        require(
+            self.splits_of is not None or split in known,
+            f"the data set {self.name!r} has the splits {', '.join(known)}, got {split!r}",
+        )
         return self.read(data or Path(), split)
 
     def splits(self, data: Path | None) -> tuple[str, ...]:

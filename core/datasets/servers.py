@@ -85,7 +85,7 @@ class Submission:
             return f"{path} holds the value {', '.join(map(str, others[:SHOWN]))}, which is no class"
         used = 3 * (int(values.max()) + 1)
         if self.server.palette and (opened.getpalette() or [])[:used] != _flat(self.server.palette)[:used]:
-            return f"{path} has other colours than the palette of VOC"
+            return f"{path} has other colours than the server's palette"
         return ""
 
 

@@ -57,7 +57,11 @@ def augment(
     if crop is not None:
         top, left = (int(generator.integers(max(0, length - crop) + 1)) for length in (tall, wide))
         window = Window(top, left, min(top + crop, tall), min(left + crop, wide))
-    image, labels = _scaled_image(image, (tall, wide), window), _scaled_labels(labels, (tall, wide), window)
+    if (tall, wide) != (height, width):
+        batch = rearrange(image, "c h w -> 1 c h w")
+        image = nn.functional.interpolate(batch, size=(tall, wide), mode="bilinear", antialias=True)[0]
+    image = image[:, window.top : window.bottom, window.left : window.right]
+    labels = _scaled_labels(labels, (tall, wide), window)
     if crop is not None and labels.shape != (crop, crop):
         missing = [0, 0, crop - labels.shape[1], crop - labels.shape[0]]  # left, top, right, bottom
         image = functional.pad(image, missing, fill=list(fill))
@@ -78,14 +82,6 @@ class Window(NamedTuple):
     left: int
     bottom: int
     right: int
-
-
-def _scaled_image(image: UInt8[Tensor, "c h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "c tall wide"]:
-    """The window of an image scaled to `size`."""
-    if size != tuple(image.shape[-2:]):
-        batch = rearrange(image, "c h w -> 1 c h w")
-        image = nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True)[0]
-    return image[:, window.top : window.bottom, window.left : window.right]
 
 
 def _scaled_labels(labels: UInt8[Tensor, "h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "tall wide"]:

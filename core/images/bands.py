@@ -9,8 +9,6 @@ must have as many channels as the network, such as RGBA for four.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from core.images.reading import (
     Header,
     Source,
     beginning,
+    eight_bits,
     header,
     open_rgb,
     open_upright,
@@ -54,11 +53,11 @@ def read_bands(source: Source) -> UInt8[np.ndarray, "h w c"]:
     Raises:
         ValueError: as `read_channels`.
     """
-    with _said(source), _file(source) as file:
+    with _said(source), source.open("rb") as file:
         values = np.load(file, allow_pickle=False) if beginning(source).startswith(NUMPY) else _of_tiff(file)
     values = values[..., None] if values.ndim == 2 else values
     if values.dtype == np.uint16:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return eight_bits(values)
     require(
         values.dtype == np.uint8,
         f"{source} has values of the kind {values.dtype}, and nothing says which is the darkest and which the "
@@ -77,10 +76,10 @@ def size_of_bands(source: Source, channels: int = 3) -> tuple[int, int, int] | N
     """
     begin = beginning(source)
     if begin.startswith(NUMPY):
-        with _said(source), _file(source) as file:
+        with _said(source), source.open("rb") as file:
             shape: tuple[int, ...] = _shape_of_array(file)
     elif begin.startswith(TIFF):
-        with _said(source), _file(source) as file, tifffile.TiffFile(file) as tiff:
+        with _said(source), source.open("rb") as file, tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages[0]
             shape = page.imagelength, page.imagewidth, page.samplesperpixel
         if shape[2] in (1, 3) or (shape[2] == 4 and channels != 4):
@@ -179,15 +178,6 @@ def _of_tiff(file: Any) -> np.ndarray:
         page: Any = tiff.pages[0]
         values = page.asarray()
         return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
-
-
-@contextmanager
-def _file(source: Source) -> Iterator[Any]:
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            yield file
-    else:
-        yield BytesIO(source.content)
 
 
 @contextmanager

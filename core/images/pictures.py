@@ -11,10 +11,10 @@ from torch import Tensor
 from core.images.classes import IGNORE, Classes, Colour
 
 Labels = Integer[Tensor, "h w"] | Integer[np.ndarray, "h w"]
-Pixels = UInt8[np.ndarray, "h w 3"]
+RGB = UInt8[np.ndarray, "h w 3"]
 
 
-def colourise(labels: Labels, classes: Classes) -> Pixels:
+def colourise(labels: Labels, classes: Classes) -> RGB:
     """Paint every pixel in the colour of its class; ignored pixels are black.
 
     Raises:
@@ -29,7 +29,7 @@ def colourise(labels: Labels, classes: Classes) -> Pixels:
     return colours[values]
 
 
-def overlay(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.5) -> Image.Image:
+def overlay(image: RGB, labels: Labels, classes: Classes, opacity: float = 0.5) -> Image.Image:
     """Lay the colours of the labels over an image; 0 shows the image only, 1 the colours only.
 
     Raises:
@@ -56,7 +56,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
 
 
-def errors(image: Pixels, labels: Labels, prediction: Labels) -> Pixels:
+def errors(image: RGB, labels: Labels, prediction: Labels) -> RGB:
     """Show where a prediction is wrong, in red over the grey image; ignored pixels are black."""
     values, found = (part.cpu().numpy() if isinstance(part, Tensor) else part for part in (labels, prediction))
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).copy()

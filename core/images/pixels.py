@@ -17,7 +17,7 @@ LOOKED_AT = 769
 """The longest side in pixels of a picture whose attention is drawn: the work may grow with its fourth power."""
 
 
-LARGEST = 1e6
+EXTREME = 1e6
 """Of a mean and a standard deviation, and of what it divides by: beyond are no images, and soon no float32."""
 
 
@@ -37,8 +37,8 @@ class Normalisation:
         require(channels[0] == channels[1] >= 1, f"mean and std need a number for each channel, got {channels}")
         require(min(self.std) > 0, f"std must hold positive numbers, got {self.std}")
         require(
-            max(*map(abs, self.mean), *self.std, 1 / min(self.std)) <= LARGEST,
-            f"mean is at most {LARGEST:g} and std {1 / LARGEST:g} to {LARGEST:g}, got {self.mean} and {self.std}",
+            max(*map(abs, self.mean), *self.std, 1 / min(self.std)) <= EXTREME,
+            f"mean is at most {EXTREME:g} and std {1 / EXTREME:g} to {EXTREME:g}, got {self.mean} and {self.std}",
         )
 
     def __call__(self, image: UInt8[Tensor, "*batch c h w"]) -> Float[Tensor, "*batch c h w"]:

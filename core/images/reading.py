@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -65,6 +65,10 @@ class Embedded:
 
     def __str__(self) -> str:
         return self.name
+
+    def open(self, mode: Literal["rb"]) -> BytesIO:
+        """Open it as a file is opened."""
+        return BytesIO(self.content)
 
 
 Source = Path | Embedded
@@ -215,7 +219,7 @@ def missing(source: Path, kind: str = "image") -> str:
 def _opened(source: Source) -> Iterator[Image.Image]:
     """Open an image, say in a sentence why it can't be read, and close it."""
     try:
-        picture = Image.open(source if isinstance(source, Path) else BytesIO(source.content))
+        picture = Image.open(source if isinstance(source, Path) else source.open("rb"))
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large(source, error)) from error
     except Exception as error:  # plugins of PIL have many
@@ -250,9 +254,7 @@ def _unreadable(source: Source, error: Exception) -> str:
 
 def beginning(source: Source) -> bytes:
     """The first bytes of an image; none if there is no such file."""
-    if isinstance(source, Embedded):
-        return source.content[:64]
-    if not source.is_file():
+    if isinstance(source, Path) and not source.is_file():
         return b""
     with source.open("rb") as opened:
         return opened.read(64)
@@ -284,14 +286,19 @@ def _turned(source: Source, picture: Image.Image) -> Image.Image:
         raise ValueError(f"{source} is damaged ({error or type(error).__name__}); fetch it again") from error
 
 
+def eight_bits(values: Integer[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """Values of 16 bits divided by 257 and rounded."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def _rgb(source: Source, picture: Image.Image) -> Image.Image:
     kind, upright = picture.format, _turned(source, picture)
     mode = upright.mode
     if mode in SIXTEEN_BITS or (mode == "I" and kind in ("PNG", "PPM")):  # Pillow's form of their 16 bits
-        values = np.asarray(upright).astype(np.uint32)
+        values = np.asarray(upright)
         if kind == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
             values = 65535 - values  # 0 is white there, which Pillow heeds for 8 bits only
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(eight_bits(values)).convert("RGB")
     if mode in ("I", "F"):
         low, high = upright.getextrema()
         raise ValueError(

@@ -24,7 +24,7 @@ Build = Callable[[], nn.Module]
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters in millions, and multiply-adds in thousand millions; NaN if the values of the image decide them."""
+    """Parameters in millions, and multiply-adds in billions; NaN if the values of the image decide them."""
 
     parameters: float
     multiply_adds: float
@@ -91,7 +91,7 @@ class Printed:
 def printed(
     place: str, texts: tuple[str, str], counted: Complexity, tolerance: float | None, how: str
 ) -> list[Printed]:
-    """Both numbers of a network, in millions and in thousand millions."""
+    """Both numbers of a network, in millions and in billions."""
     ours = counted.parameters, counted.multiply_adds
     return [Printed(place, text, value, tolerance, how) for text, value in zip(texts, ours, strict=True)]
 

@@ -15,7 +15,7 @@ from core.networks.repository import CONFIG
 from core.recipe import Protocol
 from core.values import from_json, to_json
 
-LARGEST = 8192
+LARGEST_NUMBER = 8192
 """No number in a configuration is larger: not a width, a dilation, a window, nor the side of an image."""
 
 LARGEST_SCALE = 8.0
@@ -115,5 +115,5 @@ def _refuse_absurd(value: Any, name: str = "") -> None:
             raise ValueError(f"{name} must have at most 255 entries, got {len(value)}")
         for item in value:
             _refuse_absurd(item, name)
-    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
-        raise ValueError(f"{name} must be at most {LARGEST}, got {value}")
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise ValueError(f"{name} must be at most {LARGEST_NUMBER}, got {value}")

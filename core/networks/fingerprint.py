@@ -23,7 +23,7 @@ POINTS = ((0, 0), (32, 48), (20, 90), (64, 96))
 TOLERANCE = 1e-3
 """Of the largest score: other machines and releases sum in another order."""
 
-LARGEST = 1 << 20
+MOST_BYTES = 1 << 20
 """A file of a fingerprint is at most this long, in bytes."""
 
 
@@ -53,7 +53,7 @@ def verify(network: nn.Module, normalisation: Normalisation, path: Path, where: 
     """
     now = take(network, normalisation)
     try:
-        require(path.stat().st_size <= LARGEST, f"it has more than {LARGEST} bytes")
+        require(path.stat().st_size <= MOST_BYTES, f"it has more than {MOST_BYTES} bytes")
         stored = json.loads(path.read_text(encoding="utf-8"))
         given, found = np.array(stored["scores"], dtype=np.float64), np.array(now["scores"])
         require(bool(np.isfinite(given).all()), "its scores are not finite")

@@ -50,7 +50,7 @@ NETWORKS: dict[str, TimmNetwork] = {
         arguments={"layers": (1, 1, 1, 1), "channels": (16, 32, 48, 96), "stem_type": "deep", "stem_width": 8},
         stems=("plain",),
     ),
-    "resnet16_tiny": TimmNetwork(  # ours, for the networks that come with the repository; its stem is its own: 12-12-24
+    "resnet16_tiny": TimmNetwork(  # ours, for the bundled networks; its stem is its own: 12-12-24
         timm_name="resnet18",
         last_blocks=1,
         arguments={"layers": (2, 2, 2, 1), "channels": (24, 32, 64, 96), "stem_type": "deep", "stem_width": 12},

@@ -25,19 +25,14 @@ Picture = Image.Image | np.ndarray | Tensor | str | Path
 class Prediction:
     """The answer for one image of h x w pixels.
 
-    `labels` holds a class for each pixel; `scores` say how sure the network is of each class, as the protocol merges
-    them: they add up to 1 at every pixel. A notebook shows the overlay.
+    `labels` holds a class for each pixel; `probabilities` say how sure the network is of each class, as the protocol
+    merges its scores: they add up to 1 at every pixel. A notebook shows the overlay.
     """
 
     labels: UInt8[Tensor, "h w"]
-    scores: Float[Tensor, "k h w"]
+    probabilities: Float[Tensor, "k h w"]
     image: Image.Image
     classes: Classes
-
-    @property
-    def probabilities(self) -> Float[Tensor, "k h w"]:
-        """How sure the network is of each class: the scores under another name."""
-        return self.scores
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The image with its labels laid over it in colours."""

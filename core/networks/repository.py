@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: in a folder, among the networks that come with this package, or in a repository on the Hub.
+"""Where a checkpoint lies: in a folder, among the bundled networks, or in a repository on the Hub.
 
 A checkpoint is `config.json` (what it is), `model.safetensors` (the weights) and `fingerprint.json` (an input and some
 of its scores). Nothing else is ever read, and nothing is executed.
@@ -28,14 +28,14 @@ WEIGHTS = "model.safetensors"
 FINGERPRINT = "fingerprint.json"
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""The networks that come with the repository, each a folder by its name; `hub.ship` makes them."""
+"""The bundled networks, each a folder by its name; `hub.ship` makes them."""
 
 PATIENCE = 3.0
 """Seconds that the Hub has to take a connection, before it counts as out of reach."""
 
 
 def local(where: str | Path) -> Path | None:
-    """The folder that needs no network access: `where` itself, or the shipped network of that name."""
+    """The folder that needs no network access: `where` itself, or the bundled network of that name."""
     if Path(where).is_dir():
         return Path(where)
     shipped = SHIPPED / where
@@ -62,7 +62,7 @@ def fetch(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """Return a folder that holds the files, all of one commit: `where` itself, a shipped network of that name, or the
+    """Return a folder that holds the files, all of one commit: `where` itself, a bundled network of that name, or the
     copy of a repository in the Hub's cache.
 
     Raises:

@@ -15,7 +15,7 @@ from core.errors import listed, require
 from core.images.classes import IGNORE
 from core.networks.segmenter import Segmenter
 
-WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar")
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar")
 """The endings of files of weights."""
 
 COUNTER = "num_batches_tracked"
@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 
 def read_weights(path: Path, words: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Read the tensors of a file of weights (`WEIGHTS`) by name, on the CPU; nothing in it is executed.
+    """Read the tensors of a file of weights (`WEIGHT_ENDINGS`) by name, on the CPU; nothing in it is executed.
 
     A state dict may stand under "state_dict" or "model", and its names have what PyTorch's wrappers put before them:
     "module." of parallel training and "_orig_mod." of the compiler. Both are left out.
@@ -46,9 +46,9 @@ def read_weights(path: Path, words: Iterable[str] = ()) -> dict[str, Tensor]:
         ValueError: if the file is of another kind, damaged, cut off, or holds more than plain tensors.
         FileNotFoundError: if there is no such file.
     """
-    if not path.name.endswith(WEIGHTS):
+    if not path.name.endswith(WEIGHT_ENDINGS):
         others = "".join(f"{word!r}, " for word in words)
-        kinds = f"a {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]} file"
+        kinds = f"a {', '.join(WEIGHT_ENDINGS[:-1])} or {WEIGHT_ENDINGS[-1]} file"
         raise ValueError(f"weights are {' or '.join(filter(None, (others[:-2], kinds)))}, got {str(path)!r}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")

@@ -15,8 +15,9 @@ from core.datasets.transforms import Batch
 from core.progress import SILENCE
 from core.testing.metrics import Score
 from core.training import checkpoint
-from core.training.folder import METRICS, SCORE, STATE
+from core.training.folder import METRICS, SCORE
 from core.training.setup import Training
+from core.training.state import diverged
 from core.values import flat, to_json
 
 
@@ -160,9 +161,5 @@ class Log:
     def _refuse_nonfinite(self, line: dict[str, Any]) -> None:
         wrong = [name for name, value in line["terms"].items() if not torch.isfinite(torch.tensor(value))]
         if wrong:
-            good = self.training.folder / STATE
-            last = f"the last good state is {good}" if good.is_file() else "no state was saved yet"
-            raise FloatingPointError(
-                f"the loss term {', '.join(map(repr, wrong))} is not finite between steps {self.logged} and "
-                f"{line['step']}; {last}. Lower --recipe.optimisation.learning-rate, or choose --run.precision fp32"
-            )
+            terms, steps = ", ".join(map(repr, wrong)), f"between steps {self.logged} and {line['step']}"
+            raise diverged(f"the loss term {terms} is not finite {steps}", self.training.folder)

@@ -142,7 +142,7 @@ def _weights(recipe: Recipe[Any], run: Run) -> WeightsSource | str:
 
 def own_data(recipe: Recipe[Any]) -> bool:
     """Return True if the images are somebody's own: a folder or a repository that no row of a paper names."""
-    return recipe.data.name == "folder" or ":" in recipe.data.name
+    return datasets.find(recipe.data.name).licence.own
 
 
 def test_size(changed: Mapping[str, tuple[Any, Any]], recipe: Recipe[Any]) -> str | None:

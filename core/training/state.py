@@ -109,6 +109,15 @@ def _latest(folder: Path) -> dict[str, Any]:
         return {**state, "damaged": f"{error}. Going on from the state before it"}
 
 
+def diverged(what: str, folder: Path) -> FloatingPointError:
+    """The error of a run whose numbers are no longer finite: what is not, from where to go on, and what to do."""
+    good = folder / STATE
+    last = f"the last good state is {good}" if good.is_file() else f"no state was saved in {folder} yet"
+    return FloatingPointError(
+        f"{what}; {last}. Lower --recipe.optimisation.learning-rate, or choose --run.precision fp32"
+    )
+
+
 def save(folder: Path, learnt: dict[str, Any], progress: Progress, seconds: float, rest: dict[str, Any]) -> None:
     """Write a state, if all its numbers are finite; the one before is kept.
 
@@ -118,12 +127,7 @@ def save(folder: Path, learnt: dict[str, Any], progress: Progress, seconds: floa
     kinds = {"network": "weights", "optimiser": "momentum", "average": "averaged weights"}
     for part, kind in kinds.items():
         if broken := checkpoint.not_finite(learnt[part]):
-            good = folder / STATE
-            raise FloatingPointError(
-                f"the {kind} are not finite after step {progress.step}: {broken}; "
-                + (f"the last good state is {good}" if good.is_file() else f"no state was saved in {folder} yet")
-                + ". Lower --recipe.optimisation.learning-rate, or choose --run.precision fp32"
-            )
+            raise diverged(f"the {kind} are not finite after step {progress.step}: {broken}", folder)
     state = {
         **learnt,
         "step": progress.step,

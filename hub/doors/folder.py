@@ -37,7 +37,7 @@ class {name}ForSemanticSegmentation({door}, {network}, PreTrainedModel):
     objective = staticmethod({objective})
 '''
 
-WEIGHTS = """    loss_weights = staticmethod({weights})
+LOSS_WEIGHTS = """    loss_weights = staticmethod({weights})
 """
 
 
@@ -73,7 +73,7 @@ def modelling(paper: Paper, architecture: type[Any]) -> str:
     }
     ending = ENDING
     if paper.loss_weights is not None:
-        wanted["weights"], ending = _place(paper.loss_weights), ENDING + WEIGHTS
+        wanted["weights"], ending = _place(paper.loss_weights), ENDING + LOSS_WEIGHTS
     made = Standalone({_place(Network): _place(Segmenter)})
     for place in wanted.values():
         made.reach(place)

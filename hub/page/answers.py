@@ -22,7 +22,7 @@ from hub.networks import from_pretrained
 SIDES = (240, 480, LOOKED_AT)
 """The longest sides in pixels that a network may be given."""
 
-LARGEST = 50_000_000
+MOST_PIXELS = 50_000_000
 """The pixels of a picture that is taken."""
 
 SCENES = 6
@@ -34,7 +34,7 @@ class Shelf:
     """The networks that can be chosen, each loaded when it is first asked.
 
     Attributes:
-        names: run folders, names of shipped networks, or org/name of Hub repositories.
+        names: run folders, names of bundled networks, or org/name of Hub repositories.
         device: where they compute.
     """
 
@@ -100,8 +100,8 @@ def read(file: Path) -> Image.Image:
     source = Embedded(file.read_bytes(), file.name)
     width, height, *_ = header(source)
     require(
-        width * height <= LARGEST,
-        f"{file.name} has {width} x {height} pixels, and at most {LARGEST // 1_000_000} million are taken; reduce it",
+        width * height <= MOST_PIXELS,
+        f"{file.name} has {width} x {height} pixels; at most {MOST_PIXELS // 1_000_000} million are taken; reduce it",
     )
     return reduced(open_rgb(source), LOOKED_AT)
 

@@ -9,7 +9,7 @@ import gradio as gr
 from PIL import Image
 
 from hub.page import markup
-from hub.page.answers import LARGEST, SIDES, Answer, Shelf, answer, read, reduced, scenes
+from hub.page.answers import MOST_PIXELS, SIDES, Answer, Shelf, answer, read, reduced, scenes
 from hub.page.style import CSS, MARK, SCRIPT
 
 TITLE = "What does it see, and what does a pixel attend to?"
@@ -27,7 +27,7 @@ COLUMNS = 2
 """So many networks answer beside each other."""
 
 INTRODUCTION = f"""## {TITLE}
-Choose a network, drop a photograph (at most {UPLOAD >> 20} MB and {LARGEST // 1_000_000} million pixels) or take
+Choose a network, drop a photograph (at most {UPLOAD >> 20} MB and {MOST_PIXELS // 1_000_000} million pixels) or take
 a scene, and click a pixel. Photographs are deleted once they are read, and what is shown is forgotten after half an
 hour."""
 

@@ -25,7 +25,7 @@ REPRESENTATIVES = round(POSITIONS / 400 * 8)
 
 
 def overhead(kernel: Kernel, representatives: int, on_res5: bool) -> tuple[float, float, float]:
-    """Return millions of parameters, thousand millions of multiply-adds, and millions of bytes."""
+    """Return millions of parameters, billions of multiply-adds, and millions of bytes."""
     with torch.device("meta"):
         network = RANet(CLASSES, Architecture(reading="released", kernel=kernel))
     assert network.heads is not None

@@ -98,11 +98,7 @@ def collect(
 
     A region that consists of representatives has nothing to collect: its sum is 0. With scope "global", i is any pixel
     of the image: A_p + sum_i softmax_i(A_p . (J_i A_i)) A_i.
-
-    Raises:
-        ValueError: if the scope is unknown.
     """
-    refuse_unknown("scope", scope, Scope)
     A, J = _exact(A), regions.J[:, None]
     weighted, query = A * J, at(A, phi)
     keys, values = weighted.flatten(2), (weighted if scope == "region" else A).flatten(2)
@@ -132,12 +128,7 @@ def interact(
 
     Unlike the printed equation, `others="mean"` divides the sum by Q - 1, and "joint" takes one softmax over the
     representatives of all other regions together: both have the weight of one average, however many regions there are.
-
-    Raises:
-        ValueError: if the scope or what is done with the other regions is unknown.
     """
-    refuse_unknown("scope", scope, Scope)
-    refuse_unknown("others", others, Others)
     L = _exact(L)
     weighted = L * at(regions.J[:, None], phi)
     if scope == "region":
@@ -158,11 +149,7 @@ def distribute(
         O_i = J_i A_i + sum_p softmax_p(A_i . (J_p A^g_p)) (J_p A^g_p),  p in phi(R_q), the region of i   Eq. (8)
 
     With scope "global", p is any representative of the image: A_i + sum_p softmax_p(A_i . (J_p A^g_p)) A^g_p.
-
-    Raises:
-        ValueError: if the scope is unknown.
     """
-    refuse_unknown("scope", scope, Scope)
     A, G = _exact(A), _exact(G)
     weighted = G * at(regions.J[:, None], phi)
     pixels = regions.index.flatten(1)

@@ -8,19 +8,15 @@ Every convolution is followed by batch normalisation and a leaky ReLU of slope 0
 the authors' code takes both from.
 """
 
-from typing import Literal
-
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from core.errors import refuse_unknown
 from papers.ranet.interaction import Representatives, collect, distribute, interact, representatives
-from papers.ranet.regions.construction import Regions
+from papers.ranet.regions.construction import Kernel, Regions
 
 SLOPE = 0.01
-
-Kernel = Literal[1, 3]
 
 
 def leaky_convolution(channels: int, width: int) -> nn.Sequential:

@@ -26,12 +26,9 @@ def columns() -> Iterator[Printed]:
     deeplab = _count(Architecture(head="deeplab-v3+"))
     yield from printed("Table 6, Deeplab V3+", ("59.5 M", "235.6 G"), deeplab, 0.0, "the network of the row")
     place = "Table 6, SANet (ours)"
-    parameters, multiply_adds = printed(place, ("55.5 M", "204.7 G"), _budget(), 0.005, "downsampling 8-4-2-1")
+    budget = _count(Architecture(downsampling=(8, 4, 2, 1)))
+    parameters, multiply_adds = printed(place, ("55.5 M", "204.7 G"), budget, 0.005, "downsampling 8-4-2-1")
     yield Printed(place, parameters.text, parameters.ours, 0.002, parameters.how)
     yield multiply_adds
     text = _count(Architecture())
     yield from printed(place, ("55.5 M", "204.7 G"), text, None, "downsampling 8-8-8-8, the text's")
-
-
-def _budget() -> Complexity:
-    return _count(Architecture(downsampling=(8, 4, 2, 1)))

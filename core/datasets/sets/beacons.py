@@ -61,12 +61,8 @@ def draw(seed: int, index: int) -> tuple[UInt8[np.ndarray, "32 288 3"], UInt8[np
 
 @functools.cache
 def read(folder: Path | None, split: str) -> Pairs:
-    """Return a split, drawn once; nothing lies in a folder.
-
-    Raises:
-        ValueError: if there is no such split.
-    """
-    return drawn("beacons", split, CLASSES, draw)
+    """Return a split, drawn once; nothing lies in a folder."""
+    return drawn(split, CLASSES, draw)
 
 
 DATASET = DataSet(

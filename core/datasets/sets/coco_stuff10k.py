@@ -26,8 +26,6 @@ from core.datasets.sets.devkit import names_in
 from core.datasets.sets.matlab import read_field, small
 from core.images.classes import IGNORE, Classes
 
-SPLITS = ("train", "test")
-
 SOURCE = "download COCO-Stuff 10k from github.com/nightrome/cocostuff10k (cocostuff-10k-v1.1.zip)"
 
 UNLABELED = 0
@@ -69,10 +67,8 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, a list or a file is missing, or the annotations are not prepared.
+        ValueError: if a list or a file is missing, or the annotations are not prepared.
     """
-    if split not in SPLITS:
-        raise ValueError(f"COCO-Stuff 10k has the splits {', '.join(SPLITS)}, got {split!r}")
     ready = prepared(folder, DATASET.name)
     if ready is not None:
         return Pairs(prepared_rows(ready, split), CLASSES, FROM_IDS)
@@ -94,7 +90,7 @@ def plan(folder: Path) -> Plan:
         ValueError: if a list is missing.
     """
     splits: dict[str, list[tuple[Path, Path | Decoding]]] = {}
-    for split in SPLITS:
+    for split in DATASET.counts:
         splits[split] = []
         for name in names_in(folder / "imageLists" / f"{split}.txt", SOURCE):
             file = folder / "annotations" / f"{name}.mat"

@@ -26,8 +26,6 @@ from core.datasets.samples import Pairs, plain_mapping
 from core.datasets.sets.regions import region
 from core.datasets.sets.voc2012 import CLASSES
 
-SPLITS = ("train", "val")
-
 ENOUGH = 1000
 """An image needs more pixels of VOC's objects than this."""
 
@@ -51,10 +49,8 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, or the data set is missing or not prepared.
+        ValueError: if the data set is missing or not prepared.
     """
-    if split not in SPLITS:
-        raise ValueError(f"COCO with VOC's classes has the splits {', '.join(SPLITS)}, got {split!r}")
     ready = prepared(folder, DATASET.name)
     if ready is not None:
         return Pairs(prepared_rows(ready, split), CLASSES, plain_mapping(CLASSES))
@@ -68,7 +64,7 @@ def plan(folder: Path) -> Plan:
     Raises:
         ValueError: if images or annotations are missing or damaged.
     """
-    return Plan(DATASET.name, folder, {split: _split(folder, split) for split in SPLITS})
+    return Plan(DATASET.name, folder, {split: _split(folder, split) for split in DATASET.counts})
 
 
 def _annotations(folder: Path, split: str) -> Path:

@@ -29,8 +29,6 @@ from core.datasets.sets import pascal_context_459
 from core.datasets.sets.devkit import names_in, palette, year_folder
 from core.images.classes import IGNORE, Classes
 
-SPLITS = ("train", "val")
-
 _NAMES = """
     aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike person pottedplant sheep sofa
     train tvmonitor bag bed bench book building cabinet ceiling cloth computer cup door fence floor flower food grass
@@ -59,7 +57,7 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split with 60 classes, the background among them.
 
     Raises:
-        ValueError: if the split is unknown, the data set is not converted, or a list or a file is missing.
+        ValueError: if the data set is not converted, or a list or a file is missing.
     """
     return _read(folder, split, CLASSES)
 
@@ -92,8 +90,6 @@ def plan(folder: Path) -> Plan:
 
 
 def _read(folder: Path, split: str, classes: Classes) -> Pairs:
-    if split not in SPLITS:
-        raise ValueError(f"PASCAL Context has the splits {', '.join(SPLITS)}, got {split!r}")
     ready = prepared(folder, DATASET.name)
     if ready == folder:
         return Pairs(prepared_rows(ready, split), classes, _mapping(CLASSES.names, classes))

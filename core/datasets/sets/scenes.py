@@ -42,6 +42,7 @@ from core.datasets.sets.canvas import (
     Scene,
     Spot,
 )
+from core.errors import require, unknown
 from core.images.classes import Classes
 from core.images.reading import Embedded
 
@@ -309,11 +310,10 @@ def scenes(split: str, count: int | None = None, size: tuple[int, int] = (128, 1
     """
     if count is not None and count < 1:
         raise ValueError(f"a split holds one scene or more, got count {count}; leave it out for the default")
-    return drawn("scenes", split, CLASSES, lambda seed, index: draw(seed, index, *size), count)
+    return drawn(split, CLASSES, lambda seed, index: draw(seed, index, *size), count)
 
 
 def drawn(
-    what: str,
     split: str,
     classes: Classes,
     paint: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
@@ -322,7 +322,6 @@ def drawn(
     """Return the first pictures of a split, in memory.
 
     Args:
-        what: they are called, in the error.
         split: "train" (480 pictures by default), "val" (96) or "test" (96).
         classes: of their labels.
         paint: gives the image and the labels, both h w, of a seed and an index.
@@ -331,8 +330,7 @@ def drawn(
     Raises:
         ValueError: if there is no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"the {what} have no split {split!r}; choose one of {', '.join(SPLITS)}")
+    require(split in SPLITS, unknown("split", split, SPLITS))
     seed, default = SPLITS[split]
     rows = []
     for index in range(count or default):

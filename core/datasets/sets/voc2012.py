@@ -33,8 +33,6 @@ from core.datasets.sets import sbd
 from core.datasets.sets.devkit import names_in, palette, year_folder
 from core.images.classes import Classes
 
-SPLITS = ("train", "val", "trainval", "trainaug", "test")
-
 SOURCE = "download VOC 2012 from host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
 
 TEST_SOURCE = "the images of the test set are in VOC2012test.tar of the evaluation server, host.robots.ox.ac.uk:8080"
@@ -52,10 +50,8 @@ def read(folder: Path, split: str) -> Pairs:
     """Read a split.
 
     Raises:
-        ValueError: if the split is unknown, the folder, a list or a file is missing, or SBD is not prepared.
+        ValueError: if the folder, a list or a file is missing, or SBD is not prepared.
     """
-    if split not in SPLITS:
-        raise ValueError(f"VOC 2012 has the splits {', '.join(SPLITS)}, got {split!r}")
     mapping = plain_mapping(CLASSES)
     ready = prepared(folder, DATASET.name)
     if ready == folder:

@@ -14,9 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from papers.ranet.regions.equations import pixels_of_region
-from papers.ranet.regions.pairs import halves
-
-Form = tuple[str, bool, bool]
+from papers.ranet.regions.pairs import Form, halves
 
 NOWHERE = -1  # the region of what lies beyond the border
 
