@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import torch
 import tyro
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -19,7 +20,7 @@ from core.images.painting import mark, paint, plot
 from core.images.panels import Attention, Curves, Panel, Point
 from core.images.pictures import percent, shares
 from core.images.pixels import as_tested
-from core.images.reading import open_rgb
+from core.images.reading import STREET, open_rgb
 from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.recipe import Protocol
@@ -29,6 +30,11 @@ Kind = TypeVar("Kind", bound=Network)
 
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
+
+DRAWN = ("scenes", "beacons")
+"""The data sets of drawn pictures."""
+
+PHOTO = "an image file; None: a street of CamVid, or a drawn one for a network that was trained on drawings"
 
 NARROWEST = 16
 """So many times as long as wide a picture may be."""
@@ -41,37 +47,34 @@ Cell = tuple[str, Image.Image] | Curves
 class Options:
     """What to draw. Points are pixels of the image, x to the right and y down."""
 
-    photo: Annotated[
-        Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
-    ] = None
+    photo: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(help=PHOTO)] = None
     weights: Annotated[str, tyro.conf.arg(help=WHERE)]
     point: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="X,Y")] = ()
     to: Path
 
 
-def look(
-    kind: type[Kind], options: Options, default: Options, number: int = 2
-) -> tuple[Kind, Image.Image, list[Point], Prediction]:
+def look(kind: type[Kind], options: Options, number: int = 2) -> tuple[Kind, Image.Image, list[Point], Prediction]:
     """The network of a figure, the picture as it sees it, points there (without any, `number` of them), its prediction.
 
     Raises:
         ValueError: if the photo, the weights or a point does not exist, or the file would be no picture.
     """
     refuse_no_picture(options.to)
-    picture = open_photo(options.photo)
-    network = load(kind, options.weights, default.weights)
+    network = kind.from_pretrained(options.weights)
+    picture = open_photo(options.photo, network)
     picture, points = as_seen(network, picture, parse_points(options.point, picture, number))
     return network, picture, points, network.predict(picture)
 
 
-def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
-    """Open a photo in RGB; without one, an embedded scene of the test split, by its number.
+def open_photo(photo: Path | None, network: Network) -> Image.Image:
+    """Open a photo in RGB; without one, a real street, or a drawn one for a network that was trained on drawings.
 
     Raises:
         ValueError: if there is no such file, it can't be read, or it is too narrow for a page.
     """
     if photo is None:
-        return open_rgb(datasets.read("scenes", None, "test").rows[scene].image)
+        drawn = network.about is not None and network.about.recipe.get("data", {}).get("name") in DRAWN
+        return open_rgb(datasets.read("scenes", None, "test").rows[1].image if drawn else STREET)
     picture = open_rgb(photo)
     require(
         max(picture.size) <= NARROWEST * min(picture.size),
@@ -79,22 +82,6 @@ def open_photo(photo: Path | None, scene: int = 1) -> Image.Image:
         "other: no page shows it; cut it",
     )
     return picture
-
-
-def load(kind: type[Kind], weights: str, demo: str) -> Kind:
-    """The network of a figure.
-
-    Args:
-        kind: the paper's network.
-        weights: a run folder, a network that comes along, or org/name.
-        demo: the run folder that is taken without one.
-
-    Raises:
-        ValueError: if there are no such weights.
-    """
-    if weights == demo and not Path(weights).is_dir():  # other names may be repositories on the Hub
-        raise ValueError(f"there are no weights in {weights}; run train.py first, or pass --weights")
-    return kind.from_pretrained(weights)
 
 
 def parse_points(texts: Iterable[str], picture: Image.Image, number: int = 2) -> list[Point]:
@@ -139,16 +126,26 @@ def overview(picture: Image.Image, prediction: Prediction, points: Sequence[Poin
 def of_points(
     attention: Attention, network: Network, picture: Image.Image, points: Sequence[Point]
 ) -> list[list[Cell]]:
-    """A row for each point, with what it attends to.
+    """A row for each point, with what it attends to; what several points share stands once, in the row of the first.
 
     Raises:
         ValueError: if the network has no part that attends.
     """
     attend = attention(network, picture)
-    return [
-        [_named(f"#{number}: ", cell(panel, picture, point)) for panel in attend(point).panels]
-        for number, point in enumerate(points, start=1)
-    ]
+    panels = [attend(point).panels for point in points]
+    rows: list[list[Cell]] = []
+    for place, own in enumerate(panels):
+        rows.append([])
+        for panel in own:
+            sharing = [other for other, found in enumerate(panels) if any(_same(panel, one) for one in found)]
+            if sharing[0] < place:
+                continue
+            one = cell(panel, picture, points[place])
+            if not isinstance(one, Curves):
+                for other in sharing[1:]:
+                    mark(one[1], points[other])
+            rows[-1].append(_named(f"{', '.join(f'#{other + 1}' for other in sharing)}: ", one))
+    return rows
 
 
 def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> Figure:
@@ -198,6 +195,14 @@ def _legend(predictions: Sequence[Prediction]) -> list[Patch]:
         Patch(facecolor=f"#{red:02x}{green:02x}{blue:02x}", edgecolor="black", label=name + share.get(name, ""))
         for name, (red, green, blue) in names.items()
     ]
+
+
+def _same(one: Panel | Curves, other: Panel | Curves) -> bool:
+    """Return True if two panels show the same map."""
+    if not isinstance(one, Panel) or not isinstance(other, Panel):
+        return one is other
+    told = one.title == other.title and one.frame == other.frame and one.dots is other.dots
+    return told and torch.equal(one.values, other.values)
 
 
 def _named(prefix: str, one: Cell) -> Cell:

@@ -31,7 +31,7 @@ WITH_POINTS = ("danet", "pdanet", "sanet")
 
 ALL = [
     (["nowhere.png"], "there is no image file nowhere.png"),
-    (["--weights", "runs/{demo}"], "there are no weights in runs/{demo}; run train.py first, or pass --weights"),
+    (["--weights", "runs/{demo}"], "there is no folder runs/{demo}; no checkpoint lies beside it"),
 ]
 POINTS = [
     (["--point", "500,2"], "--point must be x,y with x below 160 and y below 96, got '500,2'"),

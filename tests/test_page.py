@@ -38,7 +38,7 @@ def answer(request: pytest.FixtureRequest) -> Answer:
     """Of each paper's network to a scene."""
     shelf = Shelf(("network",))
     shelf.loaded["network"] = built(request.param)
-    return answers.answer(shelf, "network", answers.scenes()[0])
+    return answers.answer(shelf, "network", answers.offered()[0])
 
 
 def images(html: str) -> list[Image.Image]:
@@ -75,7 +75,7 @@ def test_a_network_that_does_not_attend_says_so() -> None:
     def nothing(point: tuple[int, int]) -> None:
         raise ValueError("no <part> attends")
 
-    picture = answers.scenes()[0]
+    picture = answers.offered()[0]
     prediction = built(next(every())).predict(picture)
     html = markup.pixel(Answer("", prediction, nothing), (0, 0))  # type: ignore[arg-type]
     assert "no &lt;part&gt; attends" in html
@@ -126,9 +126,9 @@ def test_what_cannot_be_read_is_said_by_its_own_name(content: bytes | None, said
 
 
 def test_scenes_are_buttons_by_their_place() -> None:
-    html = markup.thumbnails(answers.scenes())
+    html = markup.thumbnails(answers.offered())
     assert len(images(html)) == answers.SCENES
-    assert [int(place) for place in re.findall(r'data-scene="(\d)"', html)] == list(range(answers.SCENES))
+    assert [int(place) for place in re.findall(r'data-scene="(\d)"', html)] == list(range(1 + answers.SCENES))
 
 
 @pytest.mark.parametrize(

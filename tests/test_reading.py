@@ -13,8 +13,7 @@ from core.datasets import find, read, refuse_too_few_classes, refuse_wrong_label
 from core.datasets.cache import Pixels
 from core.datasets.check import inspect
 from core.datasets.samples import Pair
-from core.figures import open_photo
-from core.images.reading import ORIENTATION, TURNS, Embedded, header, read_image, read_labels, upright_rgb
+from core.images.reading import ORIENTATION, TURNS, Embedded, header, open_rgb, read_image, read_labels, upright_rgb
 from core.networks.prediction import pixels_of
 
 SHOWN = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6) * 10
@@ -46,7 +45,7 @@ def test_all_orientations_are_turned_everywhere(ending: str, orientation: int, t
     for pixels in (
         read_image(path),
         read_image(embedded),
-        np.asarray(open_photo(path)),
+        np.asarray(open_rgb(path)),
         pixels_of(path).permute(1, 2, 0).numpy(),
         pixels_of(Image.open(path)).permute(1, 2, 0).numpy(),
     ):

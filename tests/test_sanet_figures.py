@@ -82,15 +82,28 @@ def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     options = replace(figures.DEFAULT, photo=photo, weights=str(weights), point=points)
     titles = [title for axis in figures.figure(options).axes if (title := axis.get_title())]
     assert titles[:2] == ["image", "prediction"]
-    assert len(titles) == 2 + 2 * 2 * 4
-    assert titles[2::4] == [f"#{point}: head {head}: pixel group" for point in (1, 2) for head in (4, 1)]
-    top = attention.most_activated(channels[4].output, *position_of((150, 90), picture, channels[4].output))
-    assert titles[13] == f"#2: head 4, output: class {top}"
-    first = attention.most_activated(channels[1].main, *position_of((150, 90), picture, channels[1].main))
-    assert titles[15] == f"#2: head 1, main: map {first + 1}"
+    of_groups = [title for title in titles if title.endswith("pixel group")]
+    assert of_groups == [f"#{point}: head {head}: pixel group" for point in (1, 2) for head in (4, 1)]
+    for head, part, name in ((4, "output", "class {}"), (1, "main", "map {}")):
+        maps = getattr(channels[head], part)
+        for number, point in enumerate(((5, 6), (150, 90)), start=1):
+            most = attention.most_activated(maps, *position_of(point, picture, maps)) + (head == 1)
+            (title,) = [title for title in titles if title.endswith(f"head {head}, {part}: {name.format(most)}")]
+            assert f"#{number}" in title
 
 
 def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:
     plain = SANet(3, Architecture(Backbone("resnet10_tiny"), head="fcn"))
     with pytest.raises(ValueError, match="no SA heads"):
         attention.attention(plain, picture)
+
+
+def test_a_map_that_several_points_share_is_drawn_once(weights: Path, picture: Image.Image, tmp_path: Path) -> None:
+    picture.save(tmp_path / "photo.png")
+    photo, points = tmp_path / "photo.png", ("5,6", "5,6", "150,90")
+    options = replace(figures.DEFAULT, photo=photo, weights=str(weights), point=points)
+    titles = [title for axis in figures.figure(options).axes if (title := axis.get_title())]
+    assert not [title for title in titles if title.startswith("#2")]
+    assert [title.partition(":")[0] for title in titles[2:4]] == ["#1, #2"] * 2
+    shown = [title.partition(": ")[2] for title in titles if "pixel group" not in title]
+    assert len(set(shown)) == len(shown)

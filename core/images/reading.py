@@ -36,6 +36,9 @@ LIMIT = "MAX_IMAGE_PIXELS"
 if os.environ.get(LIMIT, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT])
 
+STREET = Path(__file__).parent / "street" / "street.webp"
+"""A frame of CamVid: a photograph for those who have none at hand."""
+
 ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 
@@ -210,6 +213,8 @@ def missing(source: Path, kind: str = "image") -> str:
     """Why there is no such file, in a sentence."""
     if source.is_symlink():
         return f"{source} is a link that leads nowhere ({os.readlink(source)})"
+    if source.is_dir():
+        return f"{source} is a folder; python -m hub.predict takes folders"
     if source.parts and source.parts[0] in ("http:", "https:"):
         return "addresses are not read; download the file and pass its path"
     return f"there is no {kind} file {source}"

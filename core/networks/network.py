@@ -164,7 +164,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
             protocol is None or isinstance(protocol, Protocol),
             f"protocol must be a core.recipe.Protocol or None, got {protocol!r}",
         )
-        several = isinstance(image, Sequence) and not isinstance(image, str)
+        several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
         pictures: Any = image if several else [image]
         images = [pixels_of(each, self.in_channels) for each in pictures]
         about = self.about

@@ -149,10 +149,11 @@ def _looks_local(where: str) -> bool:
 def _no_folder(where: str) -> str:
     """Say that there is no such folder, and which checkpoints lie beside where it would be."""
     path = Path(where)
-    places = [path.parent] if len(path.parts) > 1 else [path.parent, Run.to, SHIPPED]
-    folders = [file.parent for place in places for file in sorted(place.glob(f"[!.]*/{CONFIG}"))]
-    beside = [folder.name if folder.parent == SHIPPED else str(folder) for folder in folders]
+    places = [path.parent] if len(path.parts) > 1 else [path.parent, Run.to]
+    beside = [str(file.parent) for place in places for file in sorted(place.glob(f"[!.]*/{CONFIG}"))]
     found = f"beside it are {listed(beside)}" if beside else "no checkpoint lies beside it"
+    if len(path.parts) == 1 and SHIPPED.is_dir():
+        found += f"; bundled networks are {listed(sorted(folder.name for folder in SHIPPED.iterdir()))}"
     if where.startswith("~"):
         return f"there is no folder {where}; give the whole path in place of ~"
     if path.parts[0] != path.anchor and len(path.parts) == 2:

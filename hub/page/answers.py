@@ -13,7 +13,7 @@ from core import datasets
 from core.errors import require, unknown
 from core.images.panels import Attended, Point
 from core.images.pixels import LOOKED_AT, scaled_size
-from core.images.reading import Embedded, header, open_rgb
+from core.images.reading import STREET, Embedded, header, open_rgb
 from core.networks.network import Network
 from core.networks.prediction import Prediction
 from core.recipe import Protocol
@@ -25,8 +25,8 @@ SIDES = (240, 480, LOOKED_AT)
 MOST_PIXELS = 50_000_000
 """The pixels of a picture that is taken."""
 
-SCENES = 6
-"""How many embedded scenes there are to choose from."""
+SCENES = 5
+"""How many drawn scenes there are to choose from, beside a real street."""
 
 
 @dataclass
@@ -113,7 +113,7 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
 
 
 @cache
-def scenes() -> tuple[Image.Image, ...]:
-    """The embedded scenes that can be taken in place of a photograph."""
+def offered() -> tuple[Image.Image, ...]:
+    """What can be taken in place of a photograph of one's own: a street of CamVid, and drawn scenes."""
     rows = datasets.read("scenes", None, "test").rows
-    return tuple(open_rgb(row.image) for row in rows[:SCENES])
+    return (open_rgb(STREET), *(open_rgb(row.image) for row in rows[:SCENES]))

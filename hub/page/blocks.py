@@ -9,7 +9,7 @@ import gradio as gr
 from PIL import Image
 
 from hub.page import markup
-from hub.page.answers import MOST_PIXELS, SIDES, Answer, Shelf, answer, read, reduced, scenes
+from hub.page.answers import MOST_PIXELS, SIDES, Answer, Shelf, answer, offered, read, reduced
 from hub.page.style import CSS, MARK, SCRIPT
 
 TITLE = "What does it see, and what does a pixel attend to?"
@@ -28,8 +28,8 @@ COLUMNS = 2
 
 INTRODUCTION = f"""## {TITLE}
 Choose a network, drop a photograph (at most {UPLOAD >> 20} MB and {MOST_PIXELS // 1_000_000} million pixels) or take
-a scene, and click a pixel. Photographs are deleted once they are read, and what is shown is forgotten after half an
-hour."""
+a picture below, and click a pixel. Photographs are deleted once they are read, and what is shown is forgotten after
+half an hour."""
 
 HINT = '<p class="sentence">Click a pixel.</p>'
 FORGOTTEN = "what was shown here is forgotten after half an hour; choose a picture or a network again"
@@ -55,16 +55,16 @@ class Events:
     shelf: Shelf
 
     def begin(self, first: str, second: str, side: int) -> list[Any]:
-        """Show the first scene."""
-        return self._show(Seen(scenes()[0], side, _names(first, second)))
+        """Show the first picture."""
+        return self._show(Seen(offered()[0], side, _names(first, second)))
 
     def change(self, seen: Seen | None, first: str, second: str, side: int) -> list[Any]:
         """Ask other networks, or at another size."""
-        return self._show(Seen(scenes()[0] if seen is None else seen.picture, side, _names(first, second)))
+        return self._show(Seen(offered()[0] if seen is None else seen.picture, side, _names(first, second)))
 
     def take(self, event: gr.EventData, first: str, second: str, side: int) -> list[Any]:
-        """Show a scene by its place."""
-        return self._show(Seen(scenes()[event.scene], side, _names(first, second)))
+        """Show a picture that comes with the page, by its place."""
+        return self._show(Seen(offered()[event.scene], side, _names(first, second)))
 
     def upload(self, path: str, first: str, second: str, side: int) -> list[Any]:
         """Show a photograph, whose file is deleted at once; before all else, the place to drop one is emptied."""
@@ -130,7 +130,7 @@ def build(shelf: Shelf) -> gr.Blocks:
             with gr.Column(min_width=300):
                 file = gr.File(label="a photograph", file_types=["image"], height=120, elem_id="file")
             with gr.Column(min_width=300):
-                thumbnails = html("scenes", markup.thumbnails(scenes()))
+                thumbnails = html("scenes", markup.thumbnails(offered()))
         said = html("said")
         columns, pictures, pixels = [], [], []
         with gr.Row():

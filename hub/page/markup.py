@@ -70,10 +70,11 @@ def thumbnails(pictures: Sequence[Image.Image]) -> str:
     return (
         '<div class="scenes">'
         + "".join(
-            f'<button data-scene="{place}"><img alt="scene {place + 1}" src="{_source(one, "JPEG")}"></button>'
+            f'<button data-scene="{place}"><img alt="picture {place + 1}" src="{_source(one, "JPEG")}"></button>'
             for place, one in enumerate(pictures)
         )
-        + '</div><p class="sentence">Drawn scenes: networks that learned from photographs know them badly.</p>'
+        + '</div><p class="sentence">The first is a street of CamVid. The others are drawn: networks that learned from '
+        "photographs know them badly.</p>"
     )
 
 

@@ -3,7 +3,7 @@
 python papers/dfdam/figures.py PHOTO PHOTO --weights WEIGHTS --channel 51 --channel 126 --to FOLDER
 
 writes FOLDER/figure7.png, the weight of each channel, and FOLDER/figure8.png, channel maps and the confidence map.
-Without photos it takes two embedded scenes, without weights the demo's run folder. Without channels it shows the one of
+Without weights it takes the bundled network, without photos a street of CamVid. Without channels it shows the one of
 the lowest weight and the two of the highest, which is what the paper's 51, 126 and 11 are.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from core import comparison
 from core.errors import require
-from core.figures import as_seen, cell, load, open_photo, overview, sheet
+from core.figures import as_seen, cell, open_photo, overview, sheet
 from core.files import PICTURES
 from core.images.painting import plot
 from core.images.panels import Curves
@@ -25,7 +25,6 @@ from core.networks.prediction import Prediction
 from core.run import WHERE
 from papers.dfdam.attention import Modules, channel_map, channels_to_show, confidence, gates, modules_of
 from papers.dfdam.model import DFDAM
-from papers.dfdam.recipes import DEMO
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Options:
     """What to draw."""
 
     photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="image files")] = ()
-    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = f"runs/{DEMO}"
+    weights: Annotated[str, tyro.conf.arg(help=WHERE)] = "dfdam-tiny-camvid"
     channel: Annotated[
         tyro.conf.UseAppendAction[tuple[int, ...]], tyro.conf.arg(help="counted from 1, as in the paper")
     ] = ()
@@ -41,12 +40,14 @@ class Options:
 
 
 def figure7(found: list[Modules]) -> Figure:
-    """Draw the weight of each channel: high-level and low-level of the first image, and low-level of all images."""
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    first, second = figure.subplots(2, 1)
+    """Draw the weight of each channel: high-level and low-level of the first image, and low-level of several images."""
+    parts = 1 if len(found) == 1 else 2
+    figure = Figure(figsize=(12, 3 * parts), layout="constrained")
+    first, *second = figure.subplots(parts, 1, squeeze=False)[:, 0]
     plot(first, replace(gates(found[0]), title="(a) channel weights of the first image"))
     lines = {f"image {number}": modules.low_weights for number, modules in enumerate(found, start=1)}
-    plot(second, Curves("(b) channel weights of the low-level features", "channel", lines))
+    for axis in second:
+        plot(axis, Curves("(b) channel weights of the low-level features", "channel", lines))
     return figure
 
 
@@ -68,11 +69,10 @@ def figures(options: Options) -> dict[Path, Figure]:
     Raises:
         ValueError: if a photo, the weights or a channel does not exist.
     """
-    pictures = [open_photo(photo) for photo in options.photos] or [open_photo(None, scene) for scene in (1, 2)]
     is_file = options.to.suffix.lower() in PICTURES or (options.to.exists() and not options.to.is_dir())
     require(not is_file, f"--to must be a folder, for two files, got the file {options.to}")
-    network = load(DFDAM, options.weights, Options().weights)
-    pictures = [as_seen(network, picture)[0] for picture in pictures]
+    network = DFDAM.from_pretrained(options.weights)
+    pictures = [as_seen(network, open_photo(photo, network))[0] for photo in options.photos or (None,)]
     found = [modules_of(network, picture) for picture in pictures]
     number = len(found[0].low_weights)
     wrong = [channel for channel in options.channel if not 1 <= channel <= number]

@@ -2,7 +2,7 @@
 
 python papers/pdanet/figures.py PHOTO --weights WEIGHTS --point 120,80 --point 40,200 --to attention.png
 
-Without a photo it takes an embedded scene, without weights the demo's run folder. The paper draws no attention. A level
+Without weights it takes the bundled network, without a photo a street of CamVid. The paper draws no attention. A level
 of k has k x k positions, each a bin of the image; the bin of the point has a red frame.
 """
 
@@ -14,9 +14,8 @@ from core import comparison
 from core.figures import Options, look, of_points, overview, sheet
 from papers.pdanet.attention import attention
 from papers.pdanet.model import PDANet
-from papers.pdanet.recipes import DEMO
 
-DEFAULT = Options(weights=f"runs/{DEMO}", to=Path("attention.png"))
+DEFAULT = Options(weights="pdanet-tiny-camvid", to=Path("attention.png"))
 
 
 def figure(options: Options) -> Figure:
@@ -25,7 +24,7 @@ def figure(options: Options) -> Figure:
     Raises:
         ValueError: as `look`.
     """
-    network, picture, points, prediction = look(PDANet, options, DEFAULT)
+    network, picture, points, prediction = look(PDANet, options)
     return sheet([overview(picture, prediction, points), *of_points(attention, network, picture, points)], [prediction])
 
 

@@ -5,8 +5,8 @@ python papers/ranet/figures.py PHOTO --weights WEIGHTS_OR_STATE --to figure5.png
 Below the image there is a row for each of `--weights`, which may be given several times: a run folder, an org/name of
 the Hub, or a state of a run that still goes on (its folder, or a copy of its state.pt), so that the growth of regions
 over training can be drawn. A row has the regions, perhaps of one `--category` as in the paper, B, J and the prediction.
-Without a photo it takes an embedded scene, without weights the demo's run folder. Regions are found in the whole
-picture at once, brought to the size at which the network is tested and at most 769 pixels long.
+Without weights it takes the bundled network, without a photo a street of CamVid. Regions are found in the whole picture
+at once, brought to the size at which the network is tested and at most 769 pixels long.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 
 from core import comparison, datasets
 from core.errors import require, unknown
-from core.figures import cell, open_photo, sheet
+from core.figures import PHOTO, cell, open_photo, sheet
 from core.files import refuse_no_picture
 from core.images.pixels import as_tested
-from core.networks import repository
 from core.networks.network import About
 from core.recipe import Protocol, Recipe
 from core.run import WHERE
@@ -30,20 +29,17 @@ from core.training.folder import STATE
 from core.values import from_json
 from papers.ranet.attention import find
 from papers.ranet.model import Architecture, RANet
-from papers.ranet.recipes import DEMO
 
 
 @dataclass(frozen=True)
 class Options:
     """What to draw."""
 
-    photo: Annotated[
-        Path | None, tyro.conf.Positional, tyro.conf.arg(help="an image file; None: an embedded scene")
-    ] = None
+    photo: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(help=PHOTO)] = None
     weights: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help=f"{WHERE}, or a state.pt; one row each"),
-    ] = ()
+    ] = ("ranet-tiny-camvid",)
     side: Annotated[int | None, tyro.conf.arg(help="longest side in pixels; None: as the network is tested")] = None
     category: Annotated[
         str | None, tyro.conf.arg(help="draw its regions alone, as Figure 5 does; None: all regions")
@@ -70,8 +66,6 @@ def load(where: str) -> tuple[RANet, str, Protocol]:
         if classes is not None and len(classes) == recipe.data.num_classes:
             network.about = About(classes, recipe.protocol)
         return network.eval(), f"{recipe.name}, step {content['step']}", recipe.protocol
-    if repository.local(where) is None and (where.count("/") != 1 or where == f"runs/{DEMO}"):
-        raise ValueError(f"there are no weights in {where}; run train.py first, or pass --weights")
     network = RANet.from_pretrained(where)
     return network, where, network.about.protocol if network.about else Protocol()
 
@@ -83,12 +77,12 @@ def figure(options: Options) -> Figure:
         ValueError: if the photo or the weights do not exist, or have no regions, or the side is not positive.
     """
     refuse_no_picture(options.to)
-    picture = open_photo(options.photo)
     if options.side is not None and options.side < 1:
         raise ValueError(f"--side must be at least 1 pixel, got {options.side}")
+    loaded = [load(where) for where in options.weights]
+    picture = open_photo(options.photo, loaded[0][0])
     rows, predictions = [], []
-    for where in options.weights or (f"runs/{DEMO}",):
-        network, name, protocol = load(where)
+    for network, name, protocol in loaded:
         seen = as_tested(picture, protocol, options.side)
         found = find(network, seen)
         number = _number(network, options.category)
