@@ -154,7 +154,7 @@ def _no_folder(where: str) -> str:
     beside = [folder.name if folder.parent == SHIPPED else str(folder) for folder in folders]
     found = f"beside it are {listed(beside)}" if beside else "no checkpoint lies beside it"
     if where.startswith("~"):
-        return f"there is no folder {where}; give the whole path in place of ~"
+        return f"there is no folder {where}; give the whole path instead of ~"
     if path.parts[0] != path.anchor and len(path.parts) == 2:
         found += "; if a repository on the Hub is meant, pass its revision too, such as 'main'"
     return f"there is no folder {where}; {found}"

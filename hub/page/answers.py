@@ -114,6 +114,6 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
 
 @cache
 def scenes() -> tuple[Image.Image, ...]:
-    """The embedded scenes that can be taken in place of a photograph."""
+    """The embedded scenes that can be taken instead of a photograph."""
     rows = datasets.read("scenes", None, "test").rows
     return tuple(open_rgb(row.image) for row in rows[:SCENES])
