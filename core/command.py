@@ -23,9 +23,9 @@ from core.values import RARE
 Options = TypeVar("Options")
 
 FITS = (
-    "A batch that does not fit: several GPUs share it. --run.recompute keeps about a third of what the backbone makes "
-    "and computes the rest again, which changes no number. --run.precision bf16 rounds products. --run.accumulate N "
-    "takes a part at a time, and BatchNorm then sees that part alone."
+    "If a batch does not fit on one GPU, use several; they share it. --run.recompute keeps about a third of what the "
+    "backbone makes and computes the rest again, which changes no number. --run.precision bf16 rounds products. "
+    "--run.accumulate N takes a part at a time, and BatchNorm then sees that part alone."
 )
 """What keeps a recipe where memory is short."""
 

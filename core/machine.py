@@ -114,7 +114,7 @@ def _share_of_cores() -> int:
 
 
 def channels_last(choice: ChannelsLast, device: torch.device, precision: Precision, network: Module) -> bool:
-    """Return True if images and weights are to lie in memory pixel by pixel.
+    """Return True if images and weights are to use the channels_last memory layout.
 
     "auto" is on for CUDA in half precision, where tensor cores take that layout, but for a network with depthwise
     convolutions: cuDNN's for it are slow, above all dilated ones. A step of sanet-b7-pascal-context, batch 8, in

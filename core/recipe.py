@@ -89,9 +89,9 @@ class Augmentation:
     crop: int | None
     """Side of the square window that is drawn at random, in pixels; None: whole images, padded to a batch's largest."""
     base: int | None = None
-    """Pixels that the edge is brought to before scaling; None: its own."""
+    """Resize the edge to this many pixels before scaling; None: keep it."""
     edge: Rare[Edge] = "short"
-    """Which edge that is."""
+    """The edge that `base` refers to."""
     scale: tuple[float, ...] | None = None
     """The lowest and the highest factor, drawn uniformly, or with `listed` the factors themselves; None: always 1."""
     listed: Rare[bool] = False
@@ -130,27 +130,27 @@ class Optimisation:
     """Stochastic gradient descent with momentum, as all five papers use it, and what your own data may need."""
 
     learning_rate: float
-    """Of the backbone, in the first step after the warm-up."""
+    """Learning rate of the backbone, right after warm-up."""
     batch: int
     """Images of a step, over all processes and accumulated parts together."""
     length: int
-    """Of the training, in `unit`."""
+    """Length of the training, in `unit`."""
     unit: Rare[Literal["epochs", "steps"]] = "epochs"
-    """What the length counts."""
+    """Unit of the length."""
     schedule: Rare[Literal["poly", "linear"]] = "poly"
     """How the rate falls to 0: by (1 - step / steps) to the `power`, or linearly."""
     power: Rare[float] = 0.9
-    """Of the schedule poly."""
+    """Exponent of the poly schedule."""
     head_multiplier: float = 1.0
     """Everything outside the backbone learns at this times the rate."""
     momentum: Rare[float] = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
-    """It acts on every parameter."""
+    """Applied to every parameter."""
     ema: Rare[float] = 0.0
     """Decay of a moving average of the weights, which is then validated and saved; 0: none."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    """For own data: AdamW in place of SGD with momentum; its rates are about a hundred times smaller."""
+    """For own data: AdamW instead of SGD with momentum; its rates are about a hundred times smaller."""
     warmup: int = 0
     """Steps in which the learning rate rises to its schedule."""
     clip: float | None = None
@@ -207,9 +207,9 @@ class Protocol:
     border: Rare[Literal["shifted", "padded"]] = "shifted"
     """What becomes of the last window: shifted inside, or cut off and padded with black, as released for DANet."""
     base: int | None = None
-    """Pixels that the edge is brought to before scaling; None: its own."""
+    """Resize the edge to this many pixels before scaling; None: keep it."""
     edge: Rare[Edge] = "long"
-    """Which edge that is."""
+    """The edge that `base` refers to."""
     scales: tuple[float, ...] = (1.0,)
     """Each is tested, and the answers are merged."""
     flip: bool = False
@@ -246,7 +246,7 @@ class Recipe(Generic[AnyArchitecture]):
     """One row of a paper: what is trained, on what, how, how it is tested, and the number it must reach.
 
     `same_weights_as` names the recipe that trains the weights of a row that only tests them harder. `starts_from` names
-    the recipe whose trained weights this one begins with, in place of the backbone's: the second of two stages.
+    the recipe whose trained weights this one begins with, instead of the backbone's: the second of two stages.
     `backbone_weights` says whose ImageNet weights the backbone begins with, `also_weights` whose it may begin with and
     be the published recipe too.
     """

@@ -54,7 +54,7 @@ class Run:
     resume_anyway: Rare[bool] = False
     """Go on with another precision, number of processes or threads, or torch version; the score then says so."""
     seed: int = 0
-    """Of the order of the images, their augmentation, dropout and untrained weights."""
+    """Seed of the order of the images, their augmentation, dropout and untrained weights."""
     workers: int | None = None
     """Processes that load images; None: as many as this process's share of the cores suggests."""
     threads: Rare[int | None] = None
@@ -70,7 +70,7 @@ class Run:
     cuda_graphs: Rare[bool] = False
     """With compile: replay a step's kernels as one graph; for small networks and a fixed crop."""
     channels_last: Rare[ChannelsLast] = "auto"
-    """Images lie in memory pixel by pixel; auto: on a GPU in half precision, where it is faster."""
+    """Use the channels_last memory layout; auto: on a GPU in half precision, where it is faster."""
     deterministic: Rare[bool] = False
     """The same run gives the same weights on one GPU, or an error names what can't; slower."""
     log_every: Rare[int] = 10

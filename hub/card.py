@@ -105,7 +105,7 @@ def _limits(publication: Publication) -> list[str]:
         f"none fits. It has learned from {plain(publication.terms.title)} alone. "
         + (f"It has never seen {publication.unseen}. " if publication.unseen else "")
         + "Other cameras, places, weather or seasons lower its accuracy by an amount that was not measured. Its "
-        "probabilities were not calibrated. How weak it is on a class, its IoU says. Do not let it decide where an "
+        "probabilities were not calibrated. Its IoU shows how weak it is on a class. Do not let it decide where an "
         "error could hurt someone.",
     ]
 

@@ -165,7 +165,7 @@ def _adaptive_average(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def description(network: Network) -> str:
-    """Return as JSON what whoever uses the file must know: the network, its input and its classes."""
+    """Return as JSON what anyone who uses the file must know: the network, its input and its classes."""
     about = network.about
     classes = None if about is None else to_json(about.classes)
     channels = "RGB" if network.in_channels == 3 else f"{network.in_channels} channels"

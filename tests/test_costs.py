@@ -47,7 +47,7 @@ def test_the_help_says_it(tmp_path) -> None:
     text = listing(danet.recipes, danet.demo, danet.costs)
     cost = danet.costs["danet-r101-cityscapes"]
     assert f"(reported 79.94 mIoU, Table 2; batch 8 takes {cost.words(8)})" in text
-    assert "A batch that does not fit: several GPUs share it." in text
+    assert "If a batch does not fit on one GPU, use several; they share it." in text
     (tmp_path / "costs.json").write_text(to_json({"a": cost, "b": Cost(1.0, 2.0, 3.0, 4.0, hours=5.0)}))
     assert read(tmp_path / "costs.json") == {"a": cost, "b": Cost(1.0, 2.0, 3.0, 4.0, hours=5.0)}
     assert read(tmp_path / "absent.json") == {}

@@ -1,6 +1,6 @@
 """DANet: its equations written out, its sizes, its rows, and what it answered when it was written.
 
-`python tests/test_danet.py` stores the answers anew in `stored/danet.json`, after a change that is meant to move them.
+`python tests/test_danet.py` stores the answers again in `stored/danet.json`, after a change that is meant to move them.
 """
 
 import json

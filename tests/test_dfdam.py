@@ -1,6 +1,6 @@
 """DF-DAM: its equations written out, its sizes, its objective, and what it answered when it was written.
 
-`python tests/test_dfdam.py` stores the answers anew in `stored/dfdam.json`, after a change that is meant to move them.
+`python tests/test_dfdam.py` stores the answers again in `stored/dfdam.json`, after a change that is meant to move them.
 """
 
 import json

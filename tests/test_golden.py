@@ -83,7 +83,7 @@ class Bug:
     mistake: str
 
     def plant(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put the mistake in the place of the line, as if somebody had written it there."""
+        """Replace the line by the mistake, as if somebody had written it."""
         module = importlib.import_module(self.module)
         *path, name = self.owner.split(".")
         place = getattr(module, path[0]) if path else module

@@ -1,4 +1,4 @@
-"""Stored answers of the head of every row and reading: `PYTHONPATH=. python tests/test_heads.py` writes them anew.
+"""Stored answers of the head of every row and reading: `PYTHONPATH=. python tests/test_heads.py` writes them again.
 
 Each architecture of the recipes stands on the tiny backbone with weights drawn from their names, in float64. A change
 of an answer is a change of a network that somebody may have trained.

@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, run: dict[str, Any], o
     assert resumed.state["step"] == 4
     train(resumed)
 
-    assert counted.calls == 4 * parts  # it went on, and did not begin anew
+    assert counted.calls == 4 * parts  # it went on, and did not begin again
     whole = left(tmp_path / "whole" / NAME)
     assert differing(whole, left(tmp_path / "killed" / NAME)) == []
     assert whole["state"]["optimiser"]["state"][0]["momentum_buffer"].abs().sum() > 0
@@ -124,7 +124,7 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_error_ends_a_run_whose_images_other_processes_load(tmp_path: Path) -> None:
     job = {"to": tmp_path, "fail_at": 2, "run": {"workers": 2}}
-    assert forked.run(1, [job], tmp_path / "log") == 1  # and not: wait for these processes for ever
+    assert forked.run(1, [job], tmp_path / "log") == 1  # and not: wait for these processes forever
     assert "an error that nobody catches" in (tmp_path / "log").read_text().splitlines()[-1]
 
 

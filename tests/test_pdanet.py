@@ -1,6 +1,6 @@
 """PDANet: its equations written out, its sizes, its objective, and what it answered before.
 
-`python tests/test_pdanet.py` stores the answers anew in `stored/pdanet.json`, after a change meant to move them.
+`python tests/test_pdanet.py` stores the answers again in `stored/pdanet.json`, after a change meant to move them.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Its equations are held in test_ranet_construction.py and test_ranet_interaction.py, its boundary labels in
 test_ranet_boundaries.py, its rows in test_ranet_recipes.py, its pictures in test_ranet_figures.py. `python
-tests/test_ranet.py` stores the answers anew in `stored/ranet.json`, after a change meant to move them.
+tests/test_ranet.py` stores the answers again in `stored/ranet.json`, after a change meant to move them.
 """
 
 import dataclasses

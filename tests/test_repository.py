@@ -28,7 +28,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks the Hub fails."""
+    """Anyone who asks the Hub fails."""
     monkeypatch.setattr(repository, "download", lambda *words: pytest.fail("the Hub was asked"))
 
 
@@ -37,7 +37,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     "where", ["runs/danet-demo", "./org/name", "../name", "/no/where", "~/run", "org/", "a\\b", "danet-demo"]
 )
 def test_what_looks_like_a_path_is_one(where: str) -> None:
-    with pytest.raises(ValueError, match="there is no folder .*(no checkpoint lies beside it|in place of ~)"):
+    with pytest.raises(ValueError, match="there is no folder .*(no checkpoint lies beside it|instead of ~)"):
         hub.from_pretrained(where)
 
 

@@ -1,6 +1,6 @@
 """SANet: its equations written out, its sizes, its rows, and what it answered when it was written.
 
-`python tests/test_sanet.py` stores the answers anew in `stored/sanet.json`, after a change that is meant to move them.
+`python tests/test_sanet.py` stores the answers again in `stored/sanet.json`, after a change that is meant to move them.
 """
 
 import json

@@ -21,7 +21,7 @@ MISTAKES = (
     loss("pdanet", "deep supervision without a weight", "DEEP_SUPERVISION = 0.4", "DEEP_SUPERVISION = 1.0", ("tests/test_pdanet.py", "-k", "objective")),
     recipe("pdanet", "another source of weights", 'backbone_weights="csail"', 'backbone_weights="hub"'),
     recipe("pdanet", "half of the steps", "STEPS = 100_000", "STEPS = 50_000"),
-    recipe("pdanet", "crops in the place of whole images", "crop=None, base=SHORT_SIDE", "crop=None, base=512"),
+    recipe("pdanet", "crops instead of whole images", "crop=None, base=SHORT_SIDE", "crop=None, base=512"),
     recipe("pdanet", "sides that are not rounded", "limit=largest, multiple=8\n        ),", "limit=largest\n        ),"),
     recipe("pdanet", "a batch of four GPUs", "Optimisation(0.01, batch=8, length=STEPS", "Optimisation(0.01, batch=32, length=STEPS"),
     model("pdanet", "alpha frozen at 0", "self.alpha = nn.Parameter(torch.zeros(()))", "self.alpha = nn.Parameter(torch.zeros(()), requires_grad=False)", GRADIENTS),

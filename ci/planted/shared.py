@@ -74,7 +74,7 @@ MISTAKES = (
     # blocks computed again
     Mistake("batch normalisation counts a recomputed batch twice", "core/networks/recompute.py", "(nullcontext(), _without_counting(block))", "(nullcontext(), nullcontext())", RECOMPUTED),
     Mistake("batch normalisation counts no recomputed batch", "core/networks/recompute.py", "(nullcontext(), _without_counting(block))", "(_without_counting(block), _without_counting(block))", RECOMPUTED),
-    Mistake("dropout is drawn anew in a recomputed block", "core/networks/recompute.py", "block, x, use_reentrant=False,", "block, x, use_reentrant=False, preserve_rng_state=False,", RECOMPUTED),
+    Mistake("dropout is drawn again in a recomputed block", "core/networks/recompute.py", "block, x, use_reentrant=False,", "block, x, use_reentrant=False, preserve_rng_state=False,", RECOMPUTED),
     Mistake("a recomputed block passes no gradient on", "core/networks/recompute.py", "x = _again(block, x)", "x = _again(block, x.detach())", RECOMPUTED),
     Mistake("recomputed EfficientNets give other stages", "core/networks/recompute.py", "number in body._stage_out_idx", "number + 1 in body._stage_out_idx", RECOMPUTED),
     Mistake("recomputed ResNets are still held", "core/networks/features.py", "if self.recompute and self.training else", "if self.recompute and not self.training else", RECOMPUTED),
@@ -87,7 +87,7 @@ MISTAKES = (
     Mistake("CSAIL's layers of the stem in another order", "core/networks/imagenet.py", '"bn1.": "conv1.1.",\n    "conv2.": "conv1.3.",\n    "bn2.": "conv1.4.",', '"bn1.": "conv1.4.",\n    "conv2.": "conv1.3.",\n    "bn2.": "conv1.1.",', IMAGENET),
     Mistake("a trained backbone is taken for ImageNet's", "core/networks/imagenet.py", ', "bn3.weight", "fc.weight"}', ', "bn3.weight"}', IMAGENET),
     Mistake("GluonCV's plain weights for a deep stem", "core/networks/imagenet.py", 'backbone in GLUON and stem == "plain"', "backbone in GLUON", IMAGENET),
-    Mistake("the deep stem 32-32-64 in the place of 64-64-128", "core/networks/known.py", '"deep64": "resnet50s.gluon_in1k"', '"deep64": "resnet50c.gluon_in1k"', IMAGENET),
+    Mistake("the deep stem 32-32-64 instead of 64-64-128", "core/networks/known.py", '"deep64": "resnet50s.gluon_in1k"', '"deep64": "resnet50c.gluon_in1k"', IMAGENET),
     Mistake("torchvision's second generation of weights", "core/networks/known.py", 'hub={"plain": "resnet50.tv_in1k"', 'hub={"plain": "resnet50.tv2_in1k"', IMAGENET),
     Mistake("a file of any source is the published recipe", "core/training/setup.py", "return known or given", "return known or recipe.backbone_weights", IMAGENET),
     Mistake("any source is a choice of the row", "core/training/setup.py", "if source in published.also_weights:", "if source is not None:", IMAGENET),

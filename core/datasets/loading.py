@@ -16,8 +16,8 @@ Batch = TypeVar("Batch")
 def loading(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     """Give what a loader loads; its processes end with the `with`, also after an error.
 
-    They leave signals to the process that they load for, which may want to finish its step. Nobody else would end them
-    then: with a traceback that still holds the loader, a program would wait for them at its exit for ever.
+    They leave signals to the process that they load for, which may want to finish its step. So nothing else ends them:
+    without the `with`, a program whose traceback still holds the loader would wait for them forever at its exit.
     """
     loader.worker_init_fn = _leave_signals
     batches = iter(loader)

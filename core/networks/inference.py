@@ -123,7 +123,7 @@ def infer_each(
         raise ValueError(f"at_once must be at least 1, got {at_once}")
     merged = _merge_each(network, images, protocol, at_once)
     while True:
-        with torch.inference_mode():  # for each image: whoever takes the answers is not in that mode between them
+        with torch.inference_mode():  # for each image: the caller is not in that mode between them
             scores = next(merged, None)
         if scores is None:
             return

@@ -155,7 +155,7 @@ def _no_folder(where: str) -> str:
     if len(path.parts) == 1 and SHIPPED.is_dir():
         found += f"; bundled networks are {listed(sorted(folder.name for folder in SHIPPED.iterdir()))}"
     if where.startswith("~"):
-        return f"there is no folder {where}; give the whole path in place of ~"
+        return f"there is no folder {where}; give the whole path instead of ~"
     if path.parts[0] != path.anchor and len(path.parts) == 2:
         found += "; if a repository on the Hub is meant, pass its revision too, such as 'main'"
     return f"there is no folder {where}; {found}"

@@ -26,7 +26,7 @@ INSTEAD = {
     **dict.fromkeys(("subfolder", "filename", "weights_name"), _PLACE),
     **dict.fromkeys(("resume_download", "proxies", "etag_timeout", "endpoint"), _TRANSFER),
 }
-"""What to do in place of a word that is known elsewhere."""
+"""What to do instead, by the word that is known elsewhere."""
 
 
 def refuse_foreign(given: Mapping[str, object], taker: Callable[..., Any]) -> None:

@@ -53,7 +53,7 @@ def refuse_other_files(folder: Path) -> None:
         )
 
 
-def set_aside(folder: Path) -> None:
+def rename_old(folder: Path) -> None:
     """Rename a folder to the first free one of NAME.1, NAME.2, ..."""
     number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}.{n}").exists())
     folder.rename(folder.with_name(f"{folder.name}.{number}"))

@@ -116,7 +116,7 @@ def _open_folder(training: Training[Any]) -> None:
     if training.run.restart:
         training.lock.release()
         if training.folder.exists():
-            folder.set_aside(training.folder)
+            folder.rename_old(training.folder)
         training.lock.take()
     if training.state is not None and training.state["damaged"]:
         (training.folder / folder.STATE).unlink()  # else it would take the place of the good one before it

@@ -114,6 +114,6 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
 
 @cache
 def offered() -> tuple[Image.Image, ...]:
-    """What can be taken in place of a photograph of one's own: a street of CamVid, and drawn scenes."""
+    """What can be taken instead of a photograph of one's own: a street of CamVid, and drawn scenes."""
     rows = datasets.read("scenes", None, "test").rows
     return (open_rgb(STREET), *(open_rgb(row.image) for row in rows[:SCENES]))

@@ -1,4 +1,4 @@
-"""The pixel-wise context that Table 1 puts in the place of regions, and the features of its strongest backbone.
+"""The pixel-wise context that Table 1 puts instead of regions, and the features of its strongest backbone.
 
 A   b c h w    features of the image, M channels
 O   b c h w    the context that each pixel has gathered, M channels

@@ -186,7 +186,7 @@ def _text(file: Path) -> str:
 DATASET = DataSet(
     "folder",
     "your own images and labels",
-    "the folder is yours",
+    "nothing to download; core/datasets/sets/folder.py describes the layout",
     read,
     publishers_own("data of the publisher's own"),
     plan=plan,

@@ -79,7 +79,7 @@ def dataset(name: str, kind: str, read_split: Callable[[str, str], Pairs]) -> Da
     """A data set of the Hub as a value; `kind` is "hub:" or "stream:"."""
     return DataSet(
         f"{kind}{name}",
-        "it is yours",
+        f"images and labels of {name}",
         f"check its name with `hf datasets info {name}`",
         lambda folder, split: read_split(name, split),
         publishers_own(name),
