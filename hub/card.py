@@ -80,7 +80,9 @@ def _introduction(publication: Publication) -> str:
     origin = f"trained by the source tree at commit {about.commit}"
     if ORIGIN in publication.changed:
         origin = f"{plain(publication.changed[ORIGIN][1])}, by the source tree at commit {about.commit}"
-    if publication.began_with is not None:
+    if publication.began_with == recipe.name:
+        origin += ", beginning with what the same recipe had trained before (FIRST_RUN below, which is not part of this)"
+    elif publication.began_with is not None:
         origin += f", beginning with the weights of {code(publication.began_with)}"
     return (
         f"{title}. This {paper.network.__name__} belongs to an independent reproduction: recipe "

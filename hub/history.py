@@ -66,7 +66,7 @@ def training_command(publication: Publication) -> str:
 def _option(name: str, value: Any) -> str:
     """A changed field as an option of the training command."""
     if name == STARTS_FROM:
-        return "--starts-from DIR"
+        return "--starts-from FIRST_RUN"
     if name == BACKBONE_WEIGHTS:
         return f"--backbone-weights {value if value in ('hub', 'none') else 'FILE'}"
     path = f"recipe.{name}".replace("_", "-")

@@ -191,7 +191,7 @@ def test_what_the_training_began_with_is_told(finished: Path) -> None:
     text = publish.card.card(other).text
     assert "beginning with the weights of `danet-r101-coarse`" in text
     assert "ImageNet" not in text
-    assert "train.py danet-r101-cityscapes --data DIR --starts-from DIR\n" in text
+    assert "train.py danet-r101-cityscapes --data DIR --starts-from FIRST_RUN\n" in text
     second = replace(told, recipe=replace(told.recipe, starts_from="danet-r101-coarse"))
     assert "beginning with the weights of `danet-r101-coarse`" in publish.card.card(second).text
     assert "--starts-from" not in publish.card.card(second).text

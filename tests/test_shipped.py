@@ -210,8 +210,8 @@ def test_what_its_recipe_trained_on_is_shipped_and_says_so(run: Path, data: Path
     longer = {"starts_from": (None, NAME), "optimisation.length": (120, 30), "optimisation.learning_rate": (0.05, 0.03)}
     made_up(changed=longer).save_pretrained(run)
     card = (ship.ship(ship.Options(NAME, run, data)) / "README.md").read_text()
-    assert f"beginning with the weights of `{NAME}`" in card
-    assert "--recipe.optimisation.learning-rate 0.03 --recipe.optimisation.length 30 --starts-from DIR" in card
+    assert "beginning with what the same recipe had trained before (FIRST_RUN below" in card
+    assert "--recipe.optimisation.learning-rate 0.03 --recipe.optimisation.length 30 --starts-from FIRST_RUN" in card
     assert "- `optimisation.length`: 120 -> 30" in card
 
 
