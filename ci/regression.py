@@ -18,8 +18,8 @@ import tyro
 from ci.check import Gates, check
 from ci.check import Options as CheckOptions
 from ci.judgement import Judgement, Report
-from ci.rows import table, table_row
 from core.errors import refuse_unknown, require
+from hub.markdown import row, table
 from papers import paper_of
 
 PUBLISHED = Path(__file__).parent / "published.toml"
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     codes = set()
     for line in listed:
         report = checked(line, options)
-        sys.stdout.write("".join(f"{table_row(cells)}\n" for cells in rows(report)))
+        sys.stdout.write("".join(f"{row(cells)}\n" for cells in rows(report)))
         sys.stdout.flush()
         codes.add(report.exit)
     return 1 if 1 in codes else max(codes, default=2)

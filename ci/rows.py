@@ -26,6 +26,7 @@ from core.command import FITS
 from core.datasets import servers
 from core.paper import Paper
 from core.recipe import Protocol, Recipe, Reported
+from hub.markdown import table
 
 ROOT = Path(__file__).parent.parent
 COUNTED = (
@@ -212,16 +213,6 @@ def remarks(entry: Entry) -> list[str]:
 def spent(time: float) -> str:
     """Hours in the unit that suits them."""
     return f"{60 * time:.0f} min" if time < 2 else f"{time:.0f} h"
-
-
-def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join([table_row(headings), f"|{'---|' * len(headings)}", *map(table_row, lines)])
-
-
-def table_row(cells: Sequence[str]) -> str:
-    """A line of a table in Markdown."""
-    return f"| {' | '.join(cells)} |"
 
 
 def tables() -> dict[Path, dict[str, str]]:

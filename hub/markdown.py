@@ -29,9 +29,12 @@ def fence(text: str, language: str) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of cells, which are Markdown already, under their heads."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    first, rule, *others = (f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n".join([first, rule.replace(" ", ""), *others])
+    return "\n".join([row(heads), f"|{'---|' * len(heads)}", *map(row, rows)])
+
+
+def row(cells: Sequence[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def _longer_than(text: str, least: int) -> str:
