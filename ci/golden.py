@@ -35,11 +35,11 @@ from core.datasets.transforms import TestSamples
 from core.errors import door, refuse
 from core.networks.inference import infer
 from core.networks.network import Network
-from core.networks.repository import WEIGHTS
 from core.paper import Paper
 from core.testing.evaluation import evaluate
 from core.testing.metrics import Score
 from core.testing.report import record
+from hub import ship
 from hub.networks import from_pretrained
 
 ROOT = Path(__file__).parent.parent
@@ -133,17 +133,11 @@ def moved_scores(folder: str, network: Network) -> list[str]:
 
 def store(paper: Paper, run: Path, commit: str) -> None:
     """Round the network of a run folder, which the code of a commit trained, and keep it."""
-    folder = paper.folder
     network = paper.network.from_pretrained(run)
     assert network.about is not None
     network.about = replace(network.about, commit=commit)
-    kept = rounded(network.state_dict())
-    network.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in kept.items()}
-    )
-    network.save_pretrained(GOLDEN / folder)
-    save_file(kept, GOLDEN / folder / WEIGHTS, metadata={"format": "pt"})
-    (GOLDEN / folder / "README.md").unlink(missing_ok=True)
+    ship.store(network, GOLDEN / paper.folder, rounded)
+    (GOLDEN / paper.folder / "README.md").unlink(missing_ok=True)
 
 
 def rescore(folder: str, commit: str, trained_by: str | None = None) -> dict[str, Any]:

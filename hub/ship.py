@@ -9,6 +9,7 @@ Writes, below `core/networks/shipped`, the folder of the recipe's name: weights,
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,15 +120,15 @@ def trained_on(recipe: Recipe[Any], changed: Changes) -> bool:
     return changed.keys() <= own and changed.get(STARTS_FROM, (None, None))[1] == recipe.name
 
 
-def store(network: Network, folder: Path) -> None:
-    """Write the checkpoint of a network with weights in half precision, and the fingerprint of what they then compute.
+def store(network: Network, folder: Path, rounded: Callable[[dict[str, Tensor]], dict[str, Tensor]] = halves) -> None:
+    """Write the checkpoint of a network with rounded weights, and the fingerprint of what they then compute.
 
     The weights of the network itself are rounded too.
 
     Raises:
         ValueError: if a weight is too large for half precision.
     """
-    kept = halves(network.state_dict())
+    kept = rounded(network.state_dict())
     network.load_state_dict(kept)
     network.save_pretrained(folder)
     save_file(kept, folder / repository.WEIGHTS, metadata={"format": "pt"})
