@@ -15,7 +15,7 @@ import importlib.util
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 
 from core.errors import door, require
 from core.files import make_folder
+from core.networks.blocks import part_means
 from core.networks.network import Network
 from core.run import WHERE
 from core.values import to_json
@@ -115,7 +116,7 @@ def program(network: Network, size: tuple[int, int] | None = None) -> ExportedPr
     )
     forms = {
         torch.ops.core.attention.default: _attention,
-        torch.ops.aten.adaptive_avg_pool2d.default: _adaptive_average,
+        torch.ops.aten.adaptive_avg_pool2d.default: part_means,  # ONNX's is for sizes with the traced remainders
     }
     return exported.run_decompositions(forms)
 
@@ -150,18 +151,6 @@ def _attention(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """What `core.networks.attention` computes, Y and Z, with all n x m weights at once."""
     S = torch.bmm(Q.transpose(1, 2), K)
     return torch.bmm(V, S.softmax(dim=2).transpose(1, 2)), S.logsumexp(dim=2)
-
-
-def _adaptive_average(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """What `adaptive_avg_pool2d` computes, for any size: ONNX's form of it is for sizes with the traced remainders."""
-    for axis, bins in zip((-2, -1), size, strict=True):
-        length = maps.shape[axis]
-        bin_ = torch.arange(bins, device=maps.device)[:, None]
-        position = torch.arange(length, device=maps.device)
-        inside = (position >= bin_ * length // bins) & (position < ((bin_ + 1) * length + bins - 1) // bins)
-        shares = inside.to(maps.dtype) / inside.sum(dim=1, keepdim=True)
-        maps = torch.matmul(shares, maps) if axis == -2 else torch.matmul(maps, shares.t())
-    return maps
 
 
 def description(network: Network) -> str:

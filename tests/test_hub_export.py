@@ -18,6 +18,7 @@ import papers
 from core.images.classes import Classes
 from core.networks.attention import attention
 from core.networks.backbones import Backbone, Features
+from core.networks.blocks import part_means
 from core.networks.network import About, Network
 from core.recipe import Protocol
 from hub import export as module
@@ -175,7 +176,7 @@ def test_plain_attention_is_attention() -> None:
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
 def test_plain_adaptive_average_is_pytorchs(size: tuple[int, int], bins: int) -> None:
     maps = noise(2, 3, *size)
-    ours = module._adaptive_average(maps, (bins, bins + 1))
+    ours = part_means(maps, (bins, bins + 1))
     torch.testing.assert_close(ours, adaptive_avg_pool2d(maps, (bins, bins + 1)), atol=1e-6, rtol=0)
 
 

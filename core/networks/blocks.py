@@ -1,5 +1,6 @@
 """Layers that several papers stack and none gives an equation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -94,11 +95,16 @@ def pooled(features: Float[Tensor, "b f h w"], bins: int) -> Float[Tensor, "b f 
     """
     if not torch.are_deterministic_algorithms_enabled():
         return functional.adaptive_avg_pool2d(features, bins)
-    rows, columns = (_part_means(length, bins, features) for length in features.shape[-2:])
-    return rows @ features @ columns.T
+    return part_means(features, (bins, bins))
 
 
-def _part_means(length: int, bins: int, like: Tensor) -> Float[Tensor, "k n"]:
+def part_means(maps: Float[Tensor, "b f h w"], size: Sequence[int]) -> Float[Tensor, "b f k l"]:
+    """Return the means of k x l parts of a map, as PyTorch's adaptive pooling divides it, as two products."""
+    rows, columns = (_shares(length, bins, maps) for length, bins in zip(maps.shape[-2:], size, strict=True))
+    return rows @ maps @ columns.T
+
+
+def _shares(length: int, bins: int, like: Tensor) -> Float[Tensor, "k n"]:
     """Weights that take the mean of each part of a line; parts overlap where they can't divide it."""
     places, parts = torch.arange(length, device=like.device), torch.arange(bins, device=like.device)[:, None]
     inside = (places >= parts * length // bins) & (places < -(-(parts + 1) * length // bins))
