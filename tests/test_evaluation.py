@@ -14,13 +14,12 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from core import files
-from core.images.classes import IGNORE, Classes
+from core.images.classes import IGNORE
 from core.networks.inference import infer
 from core.recipe import Protocol
-from core.testing.evaluation import evaluate
+from core.testing.evaluation import count
 from core.testing.metrics import confusion
 
-CLASSES = Classes.coloured(["a", "b", "c", "d"])
 PROTOCOL = Protocol(crop=16, stride=12, scales=(0.75, 1.0), flip=True)
 
 
@@ -74,22 +73,21 @@ def accelerator() -> Iterator[Accelerator]:
 
 def test_counts_every_image_once(accelerator: Accelerator) -> None:
     network, samples = Network().eval(), Samples(10)
-    score = evaluate(network, samples, PROTOCOL, CLASSES, accelerator)
+    found = count(network, samples, PROTOCOL, 4, accelerator)
     assert samples.asked == list(range(10))
     pairs = [samples[index] for index in range(10)]
     counts = [confusion(labels, infer(network, image, PROTOCOL).argmax(dim=0), 4) for image, labels in pairs]
-    assert torch.equal(score.confusion, torch.stack(counts).sum(dim=0))
-    assert score.pixels == sum(int((labels != IGNORE).sum()) for _, labels in pairs)
-    assert score.classes == CLASSES
+    assert torch.equal(found, torch.stack(counts).sum(dim=0))
+    assert int(found.sum()) == sum(int((labels != IGNORE).sum()) for _, labels in pairs)
 
 
 def work(folder: str) -> None:
     """What each of several processes does: evaluate, and write what it found."""
     accelerator = Accelerator(cpu=True)
     network, samples = accelerator.prepare(Network()), Samples(10)
-    score = evaluate(network, samples, PROTOCOL, CLASSES, accelerator)
+    counts = count(network, samples, PROTOCOL, 4, accelerator)
     found = {
-        "counts": score.confusion.tolist(),
+        "counts": counts.tolist(),
         "asked": samples.asked,
         "training": network.training,
         "wrapped": type(network).__name__,
@@ -100,7 +98,7 @@ def work(folder: str) -> None:
 
 @pytest.mark.slow
 def test_one_two_and_three_processes_count_alike(accelerator: Accelerator, tmp_path: Path) -> None:
-    expected = evaluate(Network(), Samples(10), PROTOCOL, CLASSES, accelerator).confusion.tolist()
+    expected = count(Network(), Samples(10), PROTOCOL, 4, accelerator).tolist()
     for processes in (2, 3):
         log = tmp_path / f"log{processes}"
         group = forked.fork_group(processes, work, str(tmp_path), log=log)
@@ -119,21 +117,21 @@ def test_modes_and_random_numbers_are_left_as_they_were(accelerator: Accelerator
     network.normalisation.eval()  # frozen
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
-    evaluate(network, Samples(2), Protocol(), CLASSES, accelerator)
+    count(network, Samples(2), Protocol(), 4, accelerator)
     assert network.training
     assert network.dropout.training
     assert not network.normalisation.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
 
-    evaluate(network.eval(), Samples(2), Protocol(), CLASSES, accelerator)
+    count(network.eval(), Samples(2), Protocol(), 4, accelerator)
     assert not any(module.training for module in network.modules())
 
 
 def test_workers_change_nothing(accelerator: Accelerator) -> None:
-    alone = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator)
-    helped = evaluate(Network(), Samples(5), Protocol(), CLASSES, accelerator, workers=1)
-    assert torch.equal(alone.confusion, helped.confusion)
+    alone = count(Network(), Samples(5), Protocol(), 4, accelerator)
+    helped = count(Network(), Samples(5), Protocol(), 4, accelerator, workers=1)
+    assert torch.equal(alone, helped)
 
 
 class Interrupted(Samples):
@@ -146,9 +144,9 @@ class Interrupted(Samples):
 
 
 def test_processes_that_load_leave_signals_to_the_one_that_they_load_for(accelerator: Accelerator) -> None:
-    alone = evaluate(Network(), Samples(3), Protocol(), CLASSES, accelerator)
-    helped = evaluate(Network(), Interrupted(3), Protocol(), CLASSES, accelerator, workers=1)
-    assert torch.equal(alone.confusion, helped.confusion)
+    alone = count(Network(), Samples(3), Protocol(), 4, accelerator)
+    helped = count(Network(), Interrupted(3), Protocol(), 4, accelerator, workers=1)
+    assert torch.equal(alone, helped)
 
 
 def test_mixed_precision_reaches_the_network() -> None:
@@ -156,14 +154,14 @@ def test_mixed_precision_reaches_the_network() -> None:
     kinds = []
     network = Network()
     network.convolution.register_forward_hook(lambda _, __, features: kinds.append(features.dtype))
-    evaluate(network, Samples(1), PROTOCOL, CLASSES, Accelerator(cpu=True, mixed_precision="bf16"))
+    count(network, Samples(1), PROTOCOL, 4, Accelerator(cpu=True, mixed_precision="bf16"))
     AcceleratorState._reset_state(reset_partial_state=True)
     assert set(kinds) == {torch.bfloat16}
 
 
 def test_an_empty_data_set_is_refused(accelerator: Accelerator) -> None:
     with pytest.raises(ValueError, match="the data set for 'validation' has no images"):
-        evaluate(Network(), Samples(0), Protocol(), CLASSES, accelerator, title="validation")
+        count(Network(), Samples(0), Protocol(), 4, accelerator, title="validation")
 
 
 def test_a_wrong_label_is_named_with_its_sample_and_modes_are_restored(accelerator: Accelerator) -> None:
@@ -174,5 +172,5 @@ def test_a_wrong_label_is_named_with_its_sample_and_modes_are_restored(accelerat
 
     network = Network().train()
     with pytest.raises(ValueError, match="sample 3 of the data set for 'test': .* got 7"):
-        evaluate(network, Wrong(5), Protocol(), CLASSES, accelerator)
+        count(network, Wrong(5), Protocol(), 4, accelerator)
     assert network.training

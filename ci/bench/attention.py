@@ -133,13 +133,8 @@ def error(form: Form, arguments: tuple[Tensor, ...], exact: list[Tensor]) -> flo
 def others(name: str, arguments: tuple[Tensor, ...], rounds: int, device: str) -> Iterator[Line]:
     """Time every form that takes such arguments, for information."""
     for kind, form in FORMS.items():
-
-        def run(Q: Tensor, K: Tensor, V: Tensor, form: Form = form) -> Tensor:
-            with forced(form):
-                return attention(Q, K, V)
-
         try:
-            took = seconds({kind: partial(training, run, *arguments)}, rounds, device)[kind]
+            took = seconds({kind: partial(training, forced(form)(attention), *arguments)}, rounds, device)[kind]
         except (RuntimeError, ValueError):
             continue  # no kernel takes these widths or this dtype
         yield Line(f"{name}: form {kind}", 1000 * took, "ms")

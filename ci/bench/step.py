@@ -13,7 +13,7 @@ has.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -80,12 +80,6 @@ class Step:
         self.optimiser.zero_grad()
 
 
-def usual_step(step: Callable[[], None]) -> None:
-    """Do a step whose attention is product, softmax, product."""
-    with forced(attention.usual):
-        step()
-
-
 def waits(step: Callable[[], None]) -> int:
     """Return how often a step waits for the device."""
     torch.cuda.set_sync_debug_mode("warn")
@@ -96,35 +90,6 @@ def waits(step: Callable[[], None]) -> int:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return sum("synchroniz" in str(warning.message) for warning in caught)
-
-
-def measured(
-    recipe: Recipe[Any],
-    device: str,
-    precision: Precision,
-    batch: int,
-    crop: int,
-    channels_last: ChannelsLast,
-    compiled: bool,
-    rounds: int,
-) -> Iterator[Line]:
-    """Measure a recipe's step, ours and the usual one on the same network; compiled, beside the usual one as it is."""
-    time_target, memory_target, compiled_target = TARGETS.get((recipe.name, precision, batch), (None, None, None))
-    plain = Step(recipe, device, precision, batch, crop, channels_last, compiled=False)
-    runs: dict[str, Callable[[], None]] = {"usual": partial(usual_step, plain), "ours": plain}
-    times = seconds(runs, rounds, device, uncounted=3)
-    usual = batch / times["usual"]
-    yield Line(f"{recipe.name}, {precision}", batch / times["ours"], "images/s", usual, time_target, higher=True)
-    if on_cuda(device):
-        held = {name: growth(run, device) / 2**20 for name, run in runs.items()}
-        yield Line(f"{recipe.name}, {precision}: memory", held["ours"], "MiB", held["usual"], memory_target)
-        yield Line(f"{recipe.name}, {precision}: waits for the device", waits(plain), "a step")
-    if compiled:
-        del plain, runs
-        fast = Step(recipe, device, precision, batch, crop, channels_last, compiled=True)
-        took = seconds({"compiled": fast}, rounds, device, uncounted=3)["compiled"]
-        name = f"{recipe.name}, {precision}, compiled"
-        yield Line(name, batch / took, "images/s", usual, compiled_target, higher=True)
 
 
 def main(
@@ -138,7 +103,7 @@ def main(
     rounds: int = 8,
     to: Path | None = None,
 ) -> int:
-    """Measure training steps of a recipe; return 1 if a target is missed.
+    """Measure training steps, ours and the usual one on the same network; return 1 if a target is missed.
 
     Args:
         recipe: any row of any paper.
@@ -147,19 +112,25 @@ def main(
         batch: images; None: the recipe's.
         crop: side of the input in pixels; None: the recipe's.
         channels_last: layout of the images in memory; "auto" as the training loop decides.
-        compile: measure the compiled network too.
+        compile: measure the compiled network too, beside the usual one as it is.
         rounds: timed rounds.
         to: a file for the figures, as JSON.
     """
     row = paper_of(recipe).recipes[recipe]
-    lines = measured(
-        row,
-        device,
-        precision,
-        batch or row.optimisation.batch,
-        crop or row.augmentation.crop or 480,
-        channels_last,
-        compile,
-        rounds,
-    )
-    return report(list(lines), device, to)
+    batch, crop = batch or row.optimisation.batch, crop or row.augmentation.crop or 480
+    name, make = f"{recipe}, {precision}", partial(Step, row, device, precision, batch, crop, channels_last)
+    time_target, memory_target, compiled_target = TARGETS.get((recipe, precision, batch), (None, None, None))
+    plain = make(compiled=False)
+    runs: dict[str, Callable[[], None]] = {"usual": forced(attention.usual)(plain), "ours": plain}
+    times = seconds(runs, rounds, device, uncounted=3)
+    usual = batch / times["usual"]
+    lines = [Line(name, batch / times["ours"], "images/s", usual, time_target, higher=True)]
+    if on_cuda(device):
+        held = {form: growth(run, device) / 2**20 for form, run in runs.items()}
+        lines.append(Line(f"{name}: memory", held["ours"], "MiB", held["usual"], memory_target))
+        lines.append(Line(f"{name}: waits for the device", waits(plain), "a step"))
+    if compile:
+        del plain, runs
+        took = seconds({"compiled": make(compiled=True)}, rounds, device, uncounted=3)["compiled"]
+        lines.append(Line(f"{name}, compiled", batch / took, "images/s", usual, compiled_target, higher=True))
+    return report(lines, device, to)

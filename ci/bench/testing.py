@@ -9,7 +9,6 @@ on an H200.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,12 +37,11 @@ def measured(device: str, precision: Precision, height: int, width: int, rounds:
     image = torch.randn(3, height, width, device=device)
     dtype = DTYPES.get(precision)
 
-    def test(usual: bool = False) -> None:
-        form = forced(attention.usual) if usual else nullcontext()
-        with torch.autocast(place.type, dtype) if dtype else nullcontext(), form:
+    def test() -> None:
+        with torch.autocast(place.type, dtype) if dtype else nullcontext():
             infer(network, image, row.protocol).argmax(dim=0)
 
-    times = seconds({"ours": test, "usual": partial(test, usual=True)}, rounds, device)
+    times = seconds({"ours": test, "usual": forced(attention.usual)(test)}, rounds, device)
     card = torch.cuda.get_device_name(device) if on_cuda(device) else "cpu"
     name = f"{RECIPE}, {height} x {width}, {precision}"
     yield Line(name, 1 / times["ours"], "images/s", None, TARGETS.get((precision, card)), higher=True)

@@ -14,7 +14,7 @@ from torch.utils.data import Subset
 from core.images.classes import Classes
 from core.networks.network import Network
 from core.recipe import Protocol
-from core.testing.evaluation import Samples, evaluate
+from core.testing.evaluation import Samples, count
 from core.testing.metrics import Score
 from core.values import to_json
 
@@ -82,7 +82,7 @@ def contributions(
         samples, as_trained = Subset(samples, [i * number // most for i in range(most)]), None  # type: ignore[arg-type]
 
     def test(title: str) -> Score:
-        return evaluate(network, samples, protocol, classes, accelerator, workers, title)
+        return Score(classes, count(network, samples, protocol, len(classes), accelerator, workers, title))
 
     whole = as_trained or test("as trained")
     without = {}

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from core.datasets.loading import loading
-from core.images.classes import Classes
 from core.networks.inference import infer
 from core.progress import progress
 from core.recipe import Protocol
-from core.testing.metrics import Score, confusion
+from core.testing.metrics import confusion
 
 
 @typing.runtime_checkable
@@ -31,23 +30,6 @@ class Samples(typing.Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
-
-
-def evaluate(
-    network: nn.Module,
-    samples: Samples,
-    protocol: Protocol,
-    classes: Classes,
-    accelerator: Accelerator,
-    workers: int = 0,
-    title: str = "test",
-) -> Score:
-    """Test the network on every sample, and return the same score on all processes; see `count`.
-
-    Raises:
-        ValueError: as `count`, or if no pixel counts.
-    """
-    return Score(classes, count(network, samples, protocol, len(classes), accelerator, workers, title))
 
 
 def count(

@@ -15,7 +15,7 @@ from core.images.pixels import scaled_size
 from core.networks.network import Network
 from core.networks.weights import stored_bytes
 from core.recipe import Protocol
-from core.testing.evaluation import evaluate
+from core.testing.evaluation import count
 from core.testing.metrics import Score
 from core.training.folder import BEST
 from core.training.setup import Training, own_data
@@ -61,7 +61,7 @@ def test(training: Training[Any], network: Network, how: Protocol, pairs: Pairs,
         broadcast(buffer)
     workers = machine.workers(training.run.workers, training.accelerator.device)
     samples = TestSamples(pairs, network.normalisation)
-    return evaluate(network, samples, how, pairs.classes, training.accelerator, workers, title)
+    return Score(pairs.classes, count(network, samples, how, len(pairs.classes), training.accelerator, workers, title))
 
 
 def is_best(training: Training[Any], progress: Progress, score: Score) -> bool:
