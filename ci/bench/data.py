@@ -12,7 +12,6 @@ on the same computer change them little. A decoded pixel of the cache is read wh
 decoding is near 0.
 """
 
-import io
 import os
 import statistics
 import tempfile
@@ -42,7 +41,6 @@ from core.datasets.transforms import Collate, Sample, TrainingSamples, augment
 from core.errors import require
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation
-from core.images.reading import Embedded, Source
 from core.recipe import Augmentation
 
 GENERATED = "generated"
@@ -84,17 +82,14 @@ class Plain(Dataset[tuple[Tensor, Tensor]]):
     def decoded(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         """The pair in memory."""
         row = self.rows[index]
-        image, labels = (Image.open(_opened(source)) for source in (row.image, row.labels))
-        return v2.functional.to_image(image.convert("RGB")), tv_tensors.Mask(self.lookup[np.asarray(labels)])
+        assert row.labels is not None
+        with row.image.open("rb") as image, row.labels.open("rb") as labels:
+            decoded = v2.functional.to_image(Image.open(image).convert("RGB"))
+            return decoded, tv_tensors.Mask(self.lookup[np.asarray(Image.open(labels))])
 
     def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
         image, labels = self.transform(*self.decoded(key[1]))
         return image.as_subclass(Tensor), labels.as_subclass(Tensor)
-
-
-def _opened(source: Source | None) -> io.BytesIO | Path:
-    assert source is not None
-    return io.BytesIO(source.content) if isinstance(source, Embedded) else source
 
 
 class Ready(Dataset[Sample]):
