@@ -22,7 +22,6 @@ The exit code is 0 if all hold, 1 if one falls short, 2 if one could not be judg
 training that ended with an error.
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -41,6 +40,7 @@ import papers
 from ci.golden import committed
 from ci.measured import to_toml
 from core import datasets, files
+from core.datasets.processes import cores
 from core.errors import door, require
 from core.paper import Paper
 from core.training.folder import SCORE
@@ -48,8 +48,8 @@ from core.training.folder import SCORE
 ROOT = Path(__file__).parent.parent
 RECORDED = Path(__file__).parent / "learning.toml"
 
-EPOCHS = {"scenes": 8, "beacons": 16}
-"""By data set."""
+DEMO_EPOCHS, EPOCHS = 8, 16
+"""Of a paper's demo and its baseline, and of its other networks."""
 SEEDS = range(5)
 DEVIATIONS = 3.0
 
@@ -59,7 +59,8 @@ Ladder = tuple[str, str]
 
 def epochs(recipe: str) -> int:
     """The budget of a recipe."""
-    return EPOCHS[papers.paper_of(recipe).recipes[recipe].data.name]
+    demos = [row.name for row in papers.paper_of(recipe).ladders[0]]
+    return DEMO_EPOCHS if recipe in demos else EPOCHS
 
 
 def command(recipe: str, seed: int, to: Path) -> list[str]:
@@ -98,7 +99,7 @@ def side_by_side(trainings: Iterable[tuple[str, int]]) -> Iterator[Line | ValueE
         except ValueError as error:
             return error
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(attempt, trainings)
 
 

@@ -18,6 +18,7 @@ import tyro
 from ci.check import Gates, check
 from ci.check import Options as CheckOptions
 from ci.judgement import Judgement, Report
+from core import datasets
 from core.errors import refuse_unknown, require
 from hub.markdown import row, table
 from papers import paper_of
@@ -52,7 +53,7 @@ def checked(line: dict[str, Any], options: Options) -> Report:
     except ValueError as error:
         judgement = Judgement("regression", "not judged", f"{options.published.name}: {error}")
         return Report(recipe, weights, None, (judgement,))
-    data = None if name == "scenes" else options.data / name
+    data = options.data / name if datasets.find(name).in_folder else None
     return check(CheckOptions(recipe, weights, data, gate=gate, workers=options.workers))  # type: ignore[arg-type]
 
 

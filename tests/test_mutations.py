@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from tiny import environment
 
+import papers
 from ci import mutations
 from ci.mutations import ROOT, judge, sound
 from ci.planted import MISTAKES
-from ci.planted.mistake import CONDITIONS, EVERY, Mistake
+from ci.planted.mistake import CONDITIONS, Mistake
 
 TESTS = ("tests/test_conditions_pdanet.py",)
 RATE = Mistake("a rate", "recipes.py", "rate = 0.01", "rate = 1.0", TESTS)
@@ -54,7 +55,7 @@ def test_every_text_stands_once_in_its_file() -> None:
 
 
 def test_every_paper_has_mistakes_of_its_own() -> None:
-    for paper in EVERY:
+    for paper in papers.NAMES:
         assert len([mistake for mistake in MISTAKES if mistake.papers == (paper,)]) >= 15
 
 

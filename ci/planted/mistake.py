@@ -32,8 +32,6 @@ TRANSFORMS = ("tests/test_transforms.py",)
 LOOP = "core/training/loop.py"
 LEARNER = "core/training/learner.py"
 
-EVERY = ("danet", "dfdam", "pdanet", "ranet", "sanet")
-
 
 @dataclass(frozen=True)
 class Mistake:

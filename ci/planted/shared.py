@@ -3,7 +3,6 @@
 from ci.planted.mistake import (
     BACKBONES,
     DROPPED,
-    EVERY,
     FORMULA,
     HEADS,
     IMAGENET,
@@ -19,18 +18,19 @@ from ci.planted.mistake import (
     data,
     default,
 )
+from papers import NAMES
 
 MISTAKES = (
     # defaults, of which every paper's rows make use
-    default("power 2", "    power: Rare[float] = 0.9\n", "    power: Rare[float] = 2.0\n", EVERY),
+    default("power 2", "    power: Rare[float] = 0.9\n", "    power: Rare[float] = 2.0\n", NAMES),
     default("no multiplier of the head's rate", "    head_multiplier: float = 1.0\n", "    head_multiplier: float = 10.0\n", ("pdanet", "ranet")),
     default("weight decay 0", "    weight_decay: float = 1e-4\n", "    weight_decay: float = 0.0\n", ("danet", "pdanet", "sanet")),
-    default("momentum 0.99", "    momentum: Rare[float] = 0.9\n", "    momentum: Rare[float] = 0.99\n", EVERY),
+    default("momentum 0.99", "    momentum: Rare[float] = 0.9\n", "    momentum: Rare[float] = 0.99\n", NAMES),
     default("another schedule", '] = "poly"\n', '] = "linear"\n', ("danet", "dfdam", "pdanet", "sanet")),
-    default("no flip in training", "    flip: Rare[bool] = True\n", "    flip: Rare[bool] = False\n", EVERY),
-    default("an average of the weights", "    ema: Rare[float] = 0.0\n", "    ema: Rare[float] = 0.999\n", EVERY),
-    default("frozen batch normalisation", 'freeze: Literal["none", "backbone", "batchnorm"] = "none"', 'freeze: Literal["none", "backbone", "batchnorm"] = "batchnorm"', EVERY),
-    default("clipped gradients", "    clip: float | None = None\n", "    clip: float | None = 1.0\n", EVERY),
+    default("no flip in training", "    flip: Rare[bool] = True\n", "    flip: Rare[bool] = False\n", NAMES),
+    default("an average of the weights", "    ema: Rare[float] = 0.0\n", "    ema: Rare[float] = 0.999\n", NAMES),
+    default("frozen batch normalisation", 'freeze: Literal["none", "backbone", "batchnorm"] = "none"', 'freeze: Literal["none", "backbone", "batchnorm"] = "batchnorm"', NAMES),
+    default("clipped gradients", "    clip: float | None = None\n", "    clip: float | None = 1.0\n", NAMES),
     default("steps for epochs", '["epochs", "steps"]] = "epochs"\n', '["epochs", "steps"]] = "steps"\n', ("danet", "dfdam", "sanet")),
     # data sets
     data("20 classes of Cityscapes", '"cityscapes", num_classes=19', '"cityscapes", num_classes=20', ("danet", "dfdam", "ranet")),
