@@ -3,10 +3,13 @@
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 RESIDUAL_SCALARS = {"alpha", "beta", "gamma"}  # what multiplies an attention's context, by several authors' names
 
@@ -37,6 +40,17 @@ def weight(key: str, shape: Sequence[int]) -> Tensor:
 def weights(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Return a state dict for these names and shapes."""
     return {key: weight(key, shape) for key, shape in shapes.items()}
+
+
+def drawn(module: Module) -> Module:
+    """Give a module float64 weights drawn from their names, and put it into eval mode."""
+    module.load_state_dict(weights({key: tuple(value.shape) for key, value in module.state_dict().items()}))
+    return module.double().eval()
+
+
+def parameters(module: nn.Module | None) -> int:
+    """Return how many numbers a module learns."""
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -3,12 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import huggingface_hub
-import jaxtyping
 import pytest
 import timm
 import torch
@@ -22,6 +20,8 @@ from core.networks.known import NETWORKS, TimmNetwork, described
 from core.networks.pretrained import load_weights
 
 TINY = Backbone("resnet10_tiny")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
@@ -55,15 +55,6 @@ def parameters(backbone: Backbone) -> int:
         return sum(parameter.numel() for parameter in build(backbone).parameters())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small maps gain nothing from threads, and on a busy computer threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def image() -> Tensor:
     torch.manual_seed(0)
@@ -74,12 +65,6 @@ def image() -> Tensor:
 def resnet18() -> nn.Module:
     torch.manual_seed(1)
     return with_statistics(torchvision.models.resnet18(weights=None)).eval()
-
-
-@pytest.fixture
-def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for users: the type checks of the tests would refuse a wrong Literal, and a list, before we can."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
-from seeded import image, weight, weights
+from seeded import drawn, image, parameters, weight, weights
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,22 +23,10 @@ STORED = Path(__file__).parent / "stored" / "dfdam.json"
 TINY = Backbone("resnet10_tiny", output_stride=32)
 FORMS = ("converted", "squeezed")
 
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def drawn(module: Module) -> Module:
-    """Give a module float64 weights drawn from their names, and put it into eval mode."""
-    module.load_state_dict(weights({key: tuple(value.shape) for key, value in module.state_dict().items()}))
-    return module.double().eval()
-
 
 def features(name: str, channels: int, h: int = 3, w: int = 5) -> Tensor:
     """Return features of two images on a map with h != w."""
     return weight(name, (2, channels, h, w)).double()
-
-
-def parameters(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
 
 
 def fusion_with_inputs(form: str) -> tuple[DualAttentionFusion, Tensor, Tensor, Tensor]:

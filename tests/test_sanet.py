@@ -9,13 +9,13 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from unittest.mock import Mock
 
 import pytest
 import torch
 from accelerate import Accelerator
-from seeded import image, noise, weights
+from seeded import drawn, image, noise, parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,22 +46,11 @@ FORMS = {
 }
 
 Pooling = Literal["average", "max"]
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def drawn(module: Module) -> Module:
-    """Give a module float64 weights drawn from their names, and put it into eval mode."""
-    module.load_state_dict(weights({key: tuple(value.shape) for key, value in module.state_dict().items()}))
-    return module.double().eval()
 
 
 def features(channels: int, h: int = 3, w: int = 5) -> Tensor:
     """Return features of two images on a map with h != w."""
     return noise(2, channels, h, w).double()
-
-
-def parameters(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
 
 
 # The equations, written out
