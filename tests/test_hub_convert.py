@@ -32,7 +32,7 @@ from papers.pdanet.public import LAYOUTS as OF_PDANET
 
 LAYOUTS = OF_DANET | OF_PDANET
 
-GOLDENS = Path(__file__).parent / "goldens"
+PARITY = Path(__file__).parent / "parity"
 DEMO = RECIPES["danet-demo"]
 TINY = Backbone("resnet10_tiny")
 
@@ -42,9 +42,9 @@ def _no_type_checks(no_type_checks: None) -> None:
     """What is handed over here is right; checking each of the thousand entries of a state dict takes long."""
 
 
-def shapes(golden: str, layers: int = 50) -> dict[str, tuple[int, ...]]:
+def shapes(name: str, layers: int = 50) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a public state dict; those of 101 layers have 17 more blocks in layer3, like the last."""
-    stored = json.loads((GOLDENS / f"{golden}.keys.json").read_text())
+    stored = json.loads((PARITY / f"{name}.keys.json").read_text())
     if layers == 101:
         for key, shape in dict(stored).items():
             for block in range(6, 23) if ".layer3.5." in key else ():
@@ -59,7 +59,7 @@ def on_meta(architecture: Architecture, classes: int = 19) -> DANet:
 
 @pytest.mark.parametrize("layers", [50, 101])
 @pytest.mark.parametrize(
-    ("golden", "layout", "row", "keep"),
+    ("name", "layout", "row", "keep"),
     [
         ("danet_r50_official", "danet-released", "danet-r101-cityscapes", False),
         ("danet_r50_mmseg", "danet-mmseg", "danet-r101-cityscapes-mmseg-769", False),
@@ -67,8 +67,8 @@ def on_meta(architecture: Architecture, classes: int = 19) -> DANet:
     ],
     ids=["released", "mmseg", "mmseg, auxiliary kept"],
 )
-def test_every_name_is_accounted_for(golden: str, layout: str, row: str, keep: bool, layers: int) -> None:
-    theirs = {key: torch.empty(shape, device="meta") for key, shape in shapes(golden, layers).items()}
+def test_every_name_is_accounted_for(name: str, layout: str, row: str, keep: bool, layers: int) -> None:
+    theirs = {key: torch.empty(shape, device="meta") for key, shape in shapes(name, layers).items()}
     architecture = RECIPES[row].architecture
     backbone = replace(architecture.backbone, name=f"resnet{layers}")
     network = on_meta(replace(architecture, backbone=backbone, deep_supervision=keep))

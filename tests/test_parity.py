@@ -1,7 +1,7 @@
 """Parity: with equal weights, our networks answer what the public implementations answer.
 
-`goldens/NAME.keys.json` lists the names and shapes of a public implementation's state dict, and
-`goldens/NAME.safetensors` what it answered, in eval mode and enlarged to the size of the image, at every 4th row and
+`parity/NAME.keys.json` lists the names and shapes of a public implementation's state dict, and
+`parity/NAME.safetensors` what it answered, in eval mode and enlarged to the size of the image, at every 4th row and
 column, for weights and an image that `seeded.py` draws again. Both are figures only; no code of theirs is here. The
 weights go through the conversion that users have.
 """
@@ -25,19 +25,19 @@ from papers.pdanet.public import LAYOUTS as OF_PDANET
 
 LAYOUTS = OF_DANET | OF_PDANET
 
-GOLDENS = Path(__file__).parent / "goldens"
+PARITY = Path(__file__).parent / "parity"
 
 RELEASED = Architecture(Backbone("resnet50", multi_grid=(4, 8, 16)), align_corners=True)
 MMSEG = Architecture(Backbone("resnet50", stem="deep32"), align_corners=False, deep_supervision=True)
 
 
-def converted(golden: str, layout: str, network: Network, auxiliary: bool = False) -> tuple[Renamed, dict[str, Tensor]]:
+def converted(name: str, layout: str, network: Network, auxiliary: bool = False) -> tuple[Renamed, dict[str, Tensor]]:
     """Load seeded weights of a public implementation into a network; return also what it answered."""
-    shapes = json.loads((GOLDENS / f"{golden}.keys.json").read_text())
+    shapes = json.loads((PARITY / f"{name}.keys.json").read_text())
     report = convert(weights(shapes), LAYOUTS[layout], network, auxiliary)
     assert {*report.used, *report.dropped} == set(shapes)
     assert set(report.used.values()) == set(network.state_dict())
-    return report, load_file(GOLDENS / f"{golden}.safetensors")
+    return report, load_file(PARITY / f"{name}.safetensors")
 
 
 def assert_equal(ours: Tensor, theirs: Tensor, name: str) -> None:
@@ -47,17 +47,17 @@ def assert_equal(ours: Tensor, theirs: Tensor, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("golden", "layout", "architecture", "dropped", "reshaped"),
+    ("name", "layout", "architecture", "dropped", "reshaped"),
     [
         ("danet_r50_official", "danet-released", RELEASED, 2, 2),
         ("danet_r50_mmseg", "danet-mmseg", MMSEG, 0, 0),
     ],
     ids=["released", "mmseg"],
 )
-def test_danet(golden: str, layout: str, architecture: Architecture, dropped: int, reshaped: int) -> None:
+def test_danet(name: str, layout: str, architecture: Architecture, dropped: int, reshaped: int) -> None:
     with torch.device("meta"):
         network = DANet(19, architecture).eval()
-    report, theirs = converted(golden, layout, network, architecture.deep_supervision)
+    report, theirs = converted(name, layout, network, architecture.deep_supervision)
     assert (len(report.dropped), len(report.reshaped), report.filled) == (dropped, reshaped, ())
 
     with torch.inference_mode():
