@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ci.bench import __main__ as bench
-from ci.bench import gpu
+from ci.bench import gpu, step
+from core import machine
+from core.networks.network import Network
+from papers import NAMES, paper_of
 
 Call = tuple[str, dict[str, Any]]
 
@@ -43,3 +46,41 @@ def test_each_part_is_a_command(monkeypatch: pytest.MonkeyPatch, parts: tuple[tu
 def test_every_benchmark_is_a_part_and_the_data_are_last() -> None:
     assert {words[0] for words in gpu.PARTS} == set(bench.BENCHES) - {"gpu"}
     assert gpu.PARTS[-1][0] == "data"
+
+
+def test_a_step_of_each_paper_is_compiled_and_a_small_one_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [given for name, given in calls(monkeypatch, gpu.PARTS) if name == "step"]
+    assert {paper_of(given["recipe"]).folder for given in steps if given.get("compile")} == set(NAMES)
+    assert [given["recipe"] for given in steps if given.get("graphs")] == ["danet-r18-camvid"]
+
+
+def test_programs_are_measured_beside_the_usual_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def compiled(network: Network, graphs: bool = False) -> Network:
+        seen.append(graphs)
+        return network
+
+    monkeypatch.setattr(machine, "compiled", compiled)
+    row = paper_of("danet-demo").recipes["danet-demo"]
+    programs: tuple[step.Program, ...] = ("compiled", "compiled, with CUDA graphs")
+    plain, *lines = step.measured(row, "cpu", "fp32", 2, 32, "auto", programs, rounds=1)
+    assert [line.name.removeprefix("danet-demo, fp32, ") for line in lines] == list(programs)
+    assert {line.usual for line in lines} == {plain.usual}
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize(("words", "programs"), [({}, []), ({"compile": True, "graphs": True}, ["compiled", "graphs"])])
+def test_options_choose_the_programs(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, bool], programs: list[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(step, "measured", lambda *given: asked.extend(given[-2]) or [])
+    monkeypatch.setattr(step, "report", lambda *given: 0)
+    assert step.main("danet-r18-camvid", device="cuda", **words) == 0
+    assert [program.split()[-1] for program in asked] == programs
+
+
+def test_graphs_are_refused_on_a_cpu() -> None:
+    with pytest.raises(ValueError, match=r"--graphs replays kernels of a GPU, got --device cpu; leave it out"):
+        step.main("danet-r18-camvid", graphs=True)

@@ -2,6 +2,7 @@
 
     python -m ci.bench step danet-r101-cityscapes --device cuda --precision bf16 --batch 4
     python -m ci.bench step ranet-r101-cityscapes --device cuda --batch 2 --compile
+    python -m ci.bench step danet-r18-camvid --device cuda --precision bf16 --compile --graphs
 
 A step is what the training loop does with a batch that lies on the device already: forward, loss, backward, SGD. The
 input is random, and so are the weights. Targets are for danet-r101-cityscapes at a batch of 4 in bf16, on an H200 or
@@ -13,11 +14,11 @@ has.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -26,6 +27,7 @@ from torch import Tensor
 from ci.bench import attention
 from ci.bench.harness import Line, growth, on_cuda, report, seconds
 from core import machine
+from core.errors import require
 from core.networks.attention import forced
 from core.recipe import Precision, Recipe
 from core.run import ChannelsLast
@@ -34,6 +36,9 @@ from papers import paper_of
 
 TARGETS = {("danet-r101-cityscapes", "bf16", 4): (1.0, 0.72, 1.25)}
 """By recipe, precision and batch: images a second, memory, and images a second compiled, as shares of the usual's."""
+
+Program = Literal["as it is", "compiled", "compiled, with CUDA graphs"]
+"""What runs: the network, or what PyTorch's compiler makes of it."""
 
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -49,7 +54,7 @@ class Step:
         batch: int,
         crop: int,
         channels_last: ChannelsLast,
-        compiled: bool,
+        program: Program = "as it is",
     ) -> None:
         paper = paper_of(recipe.name)
         machine.seed_everything(0)
@@ -59,7 +64,9 @@ class Step:
         if self.last:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optimisation, place)
-        self.run: Callable[[Tensor], Any] = machine.compiled(self.network) if compiled else self.network
+        self.run: Callable[[Tensor], Any] = self.network
+        if program != "as it is":
+            self.run = machine.compiled(self.network, graphs=program == "compiled, with CUDA graphs")
         self.loss = paper.objective(recipe.architecture)
         self.image = torch.randn(batch, 3, crop, crop, device=device)
         if self.last:
@@ -105,12 +112,12 @@ def measured(
     batch: int,
     crop: int,
     channels_last: ChannelsLast,
-    compiled: bool,
+    programs: Sequence[Program],
     rounds: int,
 ) -> Iterator[Line]:
-    """Measure a recipe's step, ours and the usual one on the same network; compiled, beside the usual one as it is."""
+    """Measure a recipe's step, ours and the usual one on the same network; programs beside the usual one as it is."""
     time_target, memory_target, compiled_target = TARGETS.get((recipe.name, precision, batch), (None, None, None))
-    plain = Step(recipe, device, precision, batch, crop, channels_last, compiled=False)
+    plain = Step(recipe, device, precision, batch, crop, channels_last)
     runs: dict[str, Callable[[], None]] = {"usual": partial(usual_step, plain), "ours": plain}
     times = seconds(runs, rounds, device, uncounted=3)
     usual = batch / times["usual"]
@@ -119,12 +126,14 @@ def measured(
         held = {name: growth(run, device) / 2**20 for name, run in runs.items()}
         yield Line(f"{recipe.name}, {precision}: memory", held["ours"], "MiB", held["usual"], memory_target)
         yield Line(f"{recipe.name}, {precision}: waits for the device", waits(plain), "a step")
-    if compiled:
-        del plain, runs
-        fast = Step(recipe, device, precision, batch, crop, channels_last, compiled=True)
-        took = seconds({"compiled": fast}, rounds, device, uncounted=3)["compiled"]
-        name = f"{recipe.name}, {precision}, compiled"
-        yield Line(name, batch / took, "images/s", usual, compiled_target, higher=True)
+    del plain, runs
+    for program in programs:
+        step = Step(recipe, device, precision, batch, crop, channels_last, program)
+        took = seconds({program: step}, rounds, device, uncounted=3)[program]
+        del step  # so that the next one has its memory
+        target = compiled_target if program == "compiled" else None
+        name = f"{recipe.name}, {precision}, {program}"
+        yield Line(name, batch / took, "images/s", usual, target, higher=True)
 
 
 def main(
@@ -135,6 +144,7 @@ def main(
     crop: int | None = None,
     channels_last: ChannelsLast = "auto",
     compile: bool = False,
+    graphs: bool = False,
     rounds: int = 8,
     to: Path | None = None,
 ) -> int:
@@ -148,9 +158,16 @@ def main(
         crop: side of the input in pixels; None: the recipe's.
         channels_last: layout of the images in memory; "auto" as the training loop decides.
         compile: measure the compiled network too.
+        graphs: measure the compiled network with its kernels replayed as CUDA graphs too.
         rounds: timed rounds.
         to: a file for the figures, as JSON.
+
+    Raises:
+        ValueError: if there is no such recipe, or `graphs` is asked of a CPU.
     """
+    require(not graphs or on_cuda(device), f"--graphs replays kernels of a GPU, got --device {device}; leave it out")
+    programs: list[Program] = ["compiled"] if compile else []
+    programs += ["compiled, with CUDA graphs"] if graphs else []
     row = paper_of(recipe).recipes[recipe]
     lines = measured(
         row,
@@ -159,7 +176,7 @@ def main(
         batch or row.optimisation.batch,
         crop or row.augmentation.crop or 480,
         channels_last,
-        compile,
+        programs,
         rounds,
     )
     return report(list(lines), device, to)
