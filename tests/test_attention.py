@@ -379,8 +379,9 @@ def test_large_energies_of_halves_stay_finite(half: torch.dtype, device: str, fo
     ],
 )
 def test_device_dtype_and_widths_decide(
-    device: str, dtype: torch.dtype, sizes: tuple[int, int, int, int], name: Name
+    monkeypatch: pytest.MonkeyPatch, device: str, dtype: torch.dtype, sizes: tuple[int, int, int, int], name: Name
 ) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (8, 0))
     assert rule(*fakes(device, dtype, *sizes)) == name
 
 
@@ -388,6 +389,14 @@ def test_device_dtype_and_widths_decide(
 def test_halves_that_no_kernel_takes_are_streamed_and_said(d: int, c: int) -> None:
     with pytest.warns(UserWarning, match=rf"keys of {d} and values of {c} channels.*block by block in float32"):
         assert rule(*fakes("cuda", torch.bfloat16, 9216, 9216, d, c)) == "stream"
+
+
+def test_bfloat16_is_streamed_and_said_on_a_gpu_without_a_kernel_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    with pytest.warns(UserWarning, match=r"bfloat16 on a GPU of compute capability below 8.0.*in float32.*float16"):
+        assert rule(*fakes("cuda", torch.bfloat16, 9216, 9216, 64, 512)) == "stream"
+    assert rule(*fakes("cuda", torch.float16, 9216, 9216, 64, 512)) == "split"
+    assert rule(*fakes("cuda", torch.bfloat16, 512, 512, 64, 512)) == "table"
 
 
 def fakes(device: str, dtype: torch.dtype, n: int, m: int, d: int, c: int) -> Triple:
