@@ -322,6 +322,12 @@ def test_the_blocks_of_a_gpu_equal_the_usual_form(
     assert_equal([Y, *gradients], output_and_gradients(usual, arguments), 1e-10)
 
 
+def test_the_blocks_of_a_gpu_are_large_enough_to_be_fast_and_hold_little_memory() -> None:
+    assert 16 * 2**20 <= module.GPU_ENTRIES <= 64 * 2**20
+    Q, K, _ = fakes("cuda", torch.float32, 9216, 9216, 64, 512)
+    assert 2 <= len(list(module._even_blocks(Q, K))) <= 6
+
+
 def errors(form: Form, arguments: Triple) -> list[float]:
     """The largest error of a form's output and gradients against float64, each relative to the largest entry."""
     exact = output_and_gradients(usual, leaves(Tensor.double, arguments))
@@ -405,6 +411,22 @@ def fakes(device: str, dtype: torch.dtype, n: int, m: int, d: int, c: int) -> Tr
         shapes = ((1, d, n), (1, d, m), (1, c, m))
         Q, K, V = (torch.empty(shape, device=device, dtype=dtype) for shape in shapes)
     return Q, K, V
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_form_is_given_halves_on_a_gpu_and_raised_ones_on_a_cpu(half: torch.dtype, device: str) -> None:
+    given: list[torch.dtype] = []
+
+    def spy(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
+        given.extend(x.dtype for x in (Q, K, V))
+        return V
+
+    arguments = fakes(device, half, 9216, 9216, 64, 512)
+    with forced(spy):
+        assert attention(*arguments).dtype == half
+        assert attention(*arguments[:2], arguments[2].float()).dtype == torch.float32
+    assert given == 3 * [half if device == "cuda" else torch.float32] + 3 * [torch.float32]
 
 
 def test_values_that_are_no_multiple_of_the_keys_are_refused() -> None:
