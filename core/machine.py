@@ -117,8 +117,9 @@ def channels_last(choice: ChannelsLast, device: torch.device, precision: Precisi
     """Return True if images and weights are to use the channels_last memory layout.
 
     "auto" is on for CUDA in half precision, where tensor cores take that layout, but for a network with depthwise
-    convolutions: cuDNN's for it are slow, above all dilated ones. A step of sanet-b7-pascal-context, batch 8, in
-    bfloat16 keeps an H200 busy for 453 ms with it and 278 ms without (torch 2.11, 2026-11-27); in float32 it takes 329.
+    convolutions: cuDNN's for it are slow, above all dilated ones. The kernels of a step of sanet-b7-pascal-context,
+    batch 8, in bfloat16 take 453 ms of an H200 with it and 278 ms without (torch 2.11, 2026-11-27). Whole steps were
+    measured before this rule only, without it: 461 ms in bfloat16, 329 ms in float32 (ci/bench/README.md).
     """
     if choice != "auto":
         return choice == "on"

@@ -81,7 +81,9 @@ def _introduction(publication: Publication) -> str:
     if ORIGIN in publication.changed:
         origin = f"{plain(publication.changed[ORIGIN][1])}, by the source tree at commit {about.commit}"
     if publication.began_with == recipe.name:
-        origin += ", beginning with what the same recipe had trained before (FIRST_RUN below, which is not part of this)"
+        origin += (
+            ", beginning with what the same recipe had trained before (FIRST_RUN below, which is not part of this)"
+        )
     elif publication.began_with is not None:
         origin += f", beginning with the weights of {code(publication.began_with)}"
     return (

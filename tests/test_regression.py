@@ -124,6 +124,13 @@ def test_the_regression_runs_weekly_on_a_gpu_and_leaves_a_summary() -> None:
     assert "set -o pipefail" in job["steps"][-1]["run"]  # or the exit code would be that of tee
 
 
+def test_the_speed_of_a_gpu_is_measured_also_after_a_check_that_failed() -> None:
+    *_, check, measure = workflow("regression.yml")["jobs"]["speed"]["steps"]
+    assert check["run"] == "pytest -m cuda -n 4"  # with one process it takes too long
+    assert measure["if"] == "always()"
+    assert "python -m ci.bench gpu" in measure["run"]
+
+
 def test_the_oldest_torch_is_the_lower_bound_of_the_project(tmp_path: Path) -> None:
     assert [line.split("==")[0] for line in oldest.constraints()] == ["torch", "torchvision"]
     file = tmp_path / "pyproject.toml"

@@ -28,30 +28,38 @@ PARTS: tuple[tuple[str, ...], ...] = (
     ("step", "danet-r101-cityscapes", "--precision", "bf16", "--batch", "4", "--compile"),
     ("testing", "--precision", "bf16"),
     ("regions", "--no-compare"),
-    ("step", "ranet-r101-cityscapes", "--precision", "bf16", "--batch", "2"),
     ("step", "sanet-b7-pascal-context", "--precision", "bf16", "--batch", "8", "--rounds", "4"),
     ("step", "sanet-b7-pascal-context", "--precision", "fp32", "--batch", "8", "--rounds", "4"),
-    ("step", "danet-r18-camvid", "--precision", "bf16", "--compile"),
+    ("step", "ranet-r101-cityscapes", "--precision", "bf16", "--batch", "2", "--compile"),
+    ("step", "danet-r18-camvid", "--precision", "bf16", "--compile", "--graphs"),
     ("step", "pdanet-r18-ade20k-600", "--precision", "bf16", "--crop", "480", "--compile"),
     ("step", "dfdam-r101-voc2012", "--precision", "bf16", "--batch", "8", "--compile"),
     ("step", "sanet-r101-pascal-context", "--precision", "bf16", "--batch", "8", "--compile"),
     ("step", "danet-r101-cityscapes", "--precision", "fp32", "--batch", "4"),
+    ("data", "generated"),
 )
-"""The words of each part, without the device."""
+"""The words of each part, without the device; `data` measures the processor beside it, and takes none."""
 
 SMALL: tuple[tuple[str, ...], ...] = (
     ("attention", "--positions", "64", "--key", "8", "--value", "16", "--rounds", "1"),
     ("step", "danet-demo", "--crop", "32", "--batch", "2", "--rounds", "1"),
+    ("data", "scenes", "--split", "val", "--images", "8", "--rounds", "1", "--epochs", "2"),
     ("step", "no-such-recipe"),
 )
 """Parts for a rehearsal on any machine; the last one fails."""
+
+
+def written(words: Sequence[str], device: str, file: Path) -> list[str]:
+    """The words of a part in full: on the device, and with its figures in the file."""
+    place = [] if words[0] == "data" else ["--device", device]
+    return [*words, *place, "--to", str(file)]
 
 
 def run(words: Sequence[str], device: str, seconds: float) -> dict[str, Any]:
     """Run one part and return what it wrote, or why it wrote nothing."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "lines.json"
-        command = [sys.executable, "-m", "ci.bench", *words, "--device", device, "--to", str(file)]
+        command = [sys.executable, "-m", "ci.bench", *written(words, device, file)]
         started = time.perf_counter()
         try:
             done = subprocess.run(

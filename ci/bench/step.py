@@ -2,6 +2,7 @@
 
     python -m ci.bench step danet-r101-cityscapes --device cuda --precision bf16 --batch 4
     python -m ci.bench step ranet-r101-cityscapes --device cuda --batch 2 --compile
+    python -m ci.bench step danet-r18-camvid --device cuda --precision bf16 --compile --graphs
 
 A step is what the training loop does with a batch that lies on the device already: forward, loss, backward, SGD. The
 input is random, and so are the weights. Targets are for danet-r101-cityscapes at a batch of 4 in bf16, on an H200 or
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -26,6 +27,7 @@ from torch import Tensor
 from ci.bench import attention
 from ci.bench.harness import Line, growth, on_cuda, report, seconds
 from core import machine
+from core.errors import require
 from core.networks.attention import forced
 from core.recipe import Precision, Recipe
 from core.run import ChannelsLast
@@ -34,6 +36,9 @@ from papers import paper_of
 
 TARGETS = {("danet-r101-cityscapes", "bf16", 4): (1.0, 0.72, 1.25)}
 """By recipe, precision and batch: images a second, memory, and images a second compiled, as shares of the usual's."""
+
+Program = Literal["as it is", "compiled", "compiled, with CUDA graphs"]
+"""What runs: the network, or what PyTorch's compiler makes of it."""
 
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -49,7 +54,7 @@ class Step:
         batch: int,
         crop: int,
         channels_last: ChannelsLast,
-        compiled: bool,
+        program: Program = "as it is",
     ) -> None:
         paper = paper_of(recipe.name)
         machine.seed_everything(0)
@@ -59,7 +64,9 @@ class Step:
         if self.last:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optimisation, place)
-        self.run: Callable[[Tensor], Any] = machine.compiled(self.network) if compiled else self.network
+        self.run: Callable[[Tensor], Any] = self.network
+        if program != "as it is":
+            self.run = machine.compiled(self.network, graphs=program == "compiled, with CUDA graphs")
         self.loss = paper.objective(recipe.architecture)
         self.image = torch.randn(batch, 3, crop, crop, device=device)
         if self.last:
@@ -100,6 +107,7 @@ def main(
     crop: int | None = None,
     channels_last: ChannelsLast = "auto",
     compile: bool = False,
+    graphs: bool = False,
     rounds: int = 8,
     to: Path | None = None,
 ) -> int:
@@ -113,14 +121,21 @@ def main(
         crop: side of the input in pixels; None: the recipe's.
         channels_last: layout of the images in memory; "auto" as the training loop decides.
         compile: measure the compiled network too, beside the usual one as it is.
+        graphs: measure the compiled network with its kernels replayed as CUDA graphs too.
         rounds: timed rounds.
         to: a file for the figures, as JSON.
+
+    Raises:
+        ValueError: if there is no such recipe, or `graphs` is asked of a CPU.
     """
+    require(not graphs or on_cuda(device), f"--graphs replays kernels of a GPU, got --device {device}; leave it out")
+    programs: list[Program] = ["compiled"] if compile else []
+    programs += ["compiled, with CUDA graphs"] if graphs else []
     row = paper_of(recipe).recipes[recipe]
     batch, crop = batch or row.optimisation.batch, crop or row.augmentation.crop or 480
     name, make = f"{recipe}, {precision}", partial(Step, row, device, precision, batch, crop, channels_last)
     time_target, memory_target, compiled_target = TARGETS.get((recipe, precision, batch), (None, None, None))
-    plain = make(compiled=False)
+    plain = make()
     runs: dict[str, Callable[[], None]] = {"usual": forced(attention.usual)(plain), "ours": plain}
     times = seconds(runs, rounds, device, uncounted=3)
     usual = batch / times["usual"]
@@ -129,8 +144,11 @@ def main(
         held = {form: growth(run, device) / 2**20 for form, run in runs.items()}
         lines.append(Line(f"{name}: memory", held["ours"], "MiB", held["usual"], memory_target))
         lines.append(Line(f"{name}: waits for the device", waits(plain), "a step"))
-    if compile:
-        del plain, runs
-        took = seconds({"compiled": make(compiled=True)}, rounds, device, uncounted=3)["compiled"]
-        lines.append(Line(f"{name}, compiled", batch / took, "images/s", usual, compiled_target, higher=True))
+    del plain, runs
+    for program in programs:
+        step = make(program=program)
+        took = seconds({program: step}, rounds, device, uncounted=3)[program]
+        del step  # so that the next one has its memory
+        target = compiled_target if program == "compiled" else None
+        lines.append(Line(f"{name}, {program}", batch / took, "images/s", usual, target, higher=True))
     return report(lines, device, to)

@@ -73,6 +73,16 @@ def attention(
     are raised to float32 on a CPU. The result has V's dtype. Products of float32 follow the caller's setting of
     `torch.set_float32_matmul_precision`; leave it at "highest" where energies are large.
 
+    Halves that stay as they are give the output as exactly as halves that are raised, but not the gradients: fused
+    kernels round P and G to half. Measured on a CPU alone (torch 2.15, 2026-11-27; the inputs of
+    tests/test_attention.py), their largest error against float64 is that of another form times
+
+                                                   Y      dQ     dK     dV
+        halves raised                bfloat16     1.0    2.0    2.1    1.8
+                                     float16      1.1    2.3    5.4    1.8
+        the usual form in half       bfloat16     0.2    0.7    1.3    1.0
+                                     float16      0.2    0.5    2.3    1.1
+
     Cost of `stream`: n m (d + c) multiply-adds forward and n m (3 d + 2 c) backward. The gradient has no gradient of
     its own: differentiating it raises RuntimeError.
 
@@ -106,16 +116,31 @@ def rule(Q: Tensor, K: Tensor, V: Tensor) -> Name:
     if V.dtype not in HALVES:
         return "stream"
     width, values = K.shape[1], V.shape[1]
-    if width % 8 == 0 and width <= 256 and values % width == 0:
+    if width % 8 or width > 256 or values % width:
+        _say_slow(
+            f"keys of {width} and values of {values} channels",
+            "keys of a multiple of 8 channels, at most 256, and values of a multiple of theirs",
+        )
+    elif V.dtype is torch.bfloat16 and _before_ampere(V.device):
+        _say_slow("bfloat16 on a GPU of compute capability below 8.0", "float16 (--run.precision fp16)")
+    else:
         return "split"
+    return "stream"
+
+
+@torch.compiler.assume_constant_result  # the compiler can't look into a driver
+def _before_ampere(device: torch.device) -> bool:
+    """Return True for a GPU before compute capability 8.0, for which no fused kernel takes bfloat16."""
+    return torch.cuda.get_device_capability(device) < (8, 0)
+
+
+def _say_slow(what: str, instead: str) -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(
-            f"no fused kernel takes keys of {width} and values of {values} channels: attention runs block by block in "
-            "float32, which is exact and slower; choose keys of a multiple of 8 channels, at most 256, and values of a "
-            "multiple of theirs",
-            stacklevel=3,
+            f"no fused kernel takes {what}: attention runs block by block in float32, which is exact and slower; "
+            f"choose {instead}",
+            stacklevel=4,
         )
-    return "stream"
 
 
 @contextmanager
