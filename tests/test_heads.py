@@ -115,7 +115,7 @@ def test_a_classifier_drops_a_tenth_of_its_channels() -> None:
 
 
 SQUARES = dict.fromkeys(PAPERS, (1 / 3, 0.3)) | {"pdanet": (2.0, 2.83)}
-"""Mean and deviation of fan_in * w^2: uniform within 1 / sqrt(fan_in), PyTorch's default; PDANet's author takes He's."""
+"""Mean and deviation of fan_in * w^2: uniform within 1 / sqrt(fan_in), as PyTorch has it; PDANet's author has He's."""
 SHIFTS = dict.fromkeys(PAPERS, 0.0) | {"pdanet": 1e-4}
 """What the bias of a new batch normalisation is."""
 

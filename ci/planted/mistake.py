@@ -6,6 +6,8 @@ CONDITIONS = ("tests/test_conditions_{paper}.py",)
 """The table of a paper's rows."""
 ITS_OWN = "{paper} and not p{paper}"  # or DANet's would be PDANet's too
 
+CAMVID = ("tests/test_conditions_camvid.py", "-k", "as_written and " + ITS_OWN)
+"""The table of our own rows on CamVid."""
 HEADS = ("tests/test_heads.py", "-k", ITS_OWN)
 """Stored answers, dropout and batch normalisation of a paper's networks."""
 START = ("tests/test_heads.py", "-k", "new_layers_start_as and " + ITS_OWN)

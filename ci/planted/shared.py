@@ -2,6 +2,7 @@
 
 from ci.planted.mistake import (
     BACKBONES,
+    CAMVID,
     DROPPED,
     EVERY,
     FORMULA,
@@ -40,6 +41,12 @@ MISTAKES = (
     data("no test split of COCO-Stuff", 'num_classes=171, validation="test", test="test"', "num_classes=171", ("danet", "ranet")),
     data("151 classes of ADE20K", '"ade20k", num_classes=150', '"ade20k", num_classes=151', ("danet", "pdanet")),
     data("20 classes of VOC", '"voc2012", num_classes=21', '"voc2012", num_classes=20', ("danet", "dfdam", "sanet")),
+    # our own rows on CamVid
+    Mistake("CamVid: twice the batch", "core/conditions.py", "replace(optimisation, batch=8, length=120", "replace(optimisation, batch=16, length=120", CAMVID, EVERY),
+    Mistake("CamVid: a third of the length", "core/conditions.py", "replace(optimisation, batch=8, length=120", "replace(optimisation, batch=8, length=40", CAMVID, EVERY),
+    Mistake("CamVid: a smaller crop", "core/conditions.py", "crop=360, base=None", "crop=240, base=None", CAMVID, EVERY),
+    Mistake("CamVid: the small form's length is the large one's", "core/conditions.py", "replace(recipe.optimisation, length=epochs)", "recipe.optimisation", CAMVID, EVERY),
+    Mistake("CamVid: other scales from scratch", "core/conditions.py", "Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2)", "Augmentation(crop=320, scale=(0.5, 2.0), brightness=0.2)", CAMVID, EVERY),
     # the schedule and the loop
     Mistake("the rate falls by steps done, not by those left", "core/recipe.py", "left = 1 - step / steps", "left = 1 - step / (2 * steps)", FORMULA),
     Mistake("no momentum", LEARNER, "momentum=optimisation.momentum", "momentum=0.0", FORMULA),
