@@ -41,7 +41,9 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), to=tmp_path / "score.json", workers=0))
-    assert "pavement" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pavement" in printed
+    assert printed.splitlines()[-1] == "--modules tests without each module too: position attention, channel attention"
     written = json.loads((tmp_path / "score.json").read_text())
     assert written["mean_iou"] == pytest.approx(100 * score.mean_iou)
     assert written["pixels"] == 4 * 128 * 128
@@ -49,11 +51,16 @@ def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-def test_reported_numbers_stand_below_the_table(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reported_numbers_stand_below_the_table(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DANet, "removable", lambda _: {})
     reported = RECIPES["danet-r101-cityscapes"].reported
     recipe = replace(DEMO, reported=reported)
     evaluate_checkpoint(DANet, EvaluationOptions(recipe, str(weights), workers=0))
-    assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in printed
+    assert "--modules" not in printed  # there is none
 
 
 @pytest.mark.slow

@@ -135,6 +135,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         }
         files.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
+    if not options.modules and network.removable():
+        accelerator.print(f"--modules tests without each module too: {', '.join(network.removable())}")
     return score
 
 
