@@ -20,7 +20,7 @@ from core.networks.losses import Loss
 from core.networks.network import About, Network
 from core.networks.pretrained import load_weights
 from core.networks.weights import load_matching
-from core.recipe import AnyArchitecture, Recipe, WeightsSource
+from core.recipe import AnyArchitecture, Optimisation, Recipe, WeightsSource
 from core.run import Run
 from core.training.class_weights import median_frequency
 from core.training.folder import folder_of
@@ -108,7 +108,7 @@ def set_up(
         raise
 
     network.about = About(splits[0].classes, recipe.protocol, to_json(recipe), changed, provenance.commit())
-    notes = [note for note in (state and state["damaged"], test_size(changed, recipe)) if note]
+    said = state and state["damaged"], test_size(changed, recipe), young_average(recipe.optimisation, steps)
     resumed = state["resumed"] if state is not None else []
     train, validation, test = splits
     return Training(
@@ -128,7 +128,7 @@ def set_up(
         decides,
         around,
         resumed,
-        tuple(notes),
+        tuple(note for note in said if note),
     )
 
 
@@ -158,6 +158,18 @@ def test_size(changed: Mapping[str, tuple[Any, Any]], recipe: Recipe[Any]) -> st
                 f"(protocol.{field} {tested}); the same change is --recipe.protocol.{field} {round(tested * new / old)}"
             )
     return None
+
+
+def young_average(optimisation: Optimisation, steps: int) -> str | None:
+    """Say if a training is too short for the average of its weights to leave the start behind; None if it is not."""
+    remains = optimisation.ema**steps
+    if not optimisation.ema or steps >= 3 / (1 - optimisation.ema):  # then a twentieth of it is from the start
+        return None
+    return (
+        f"after {steps} steps the average of the weights (optimisation.ema {optimisation.ema:g}), which is tested and "
+        f"saved, still has {100 * remains:.0f} % of their start; to save the weights themselves: "
+        "--recipe.optimisation.ema 0"
+    )
 
 
 def _network(
