@@ -184,10 +184,13 @@ def _refuse_other_classes(network: Network, classes: Classes, data: str) -> None
     hint = "pass the --dataset and --data that they were trained on"
     if len(classes) != network.num_classes:
         raise ValueError(f"the weights are for {network.num_classes} classes, but {data!r} has {len(classes)}; {hint}")
-    trained = network.about.classes.names if network.about is not None else classes.names
-    for label, (old, new) in enumerate(zip(trained, classes.names, strict=True)):
-        if old != new:
-            raise ValueError(f"class {label} of the weights is {old!r}, but that of {data!r} is {new!r}; {hint}")
+    trained = network.about.classes if network.about is not None else classes
+    label = trained.first_other(classes.names)
+    if label is not None:
+        raise ValueError(
+            f"class {label} of the weights is {trained.names[label]!r}, but that of {data!r} is "
+            f"{classes.names[label]!r}; {hint}"
+        )
 
 
 def record(recipe: str, score: Score, **circumstances: Any) -> dict[str, Any]:

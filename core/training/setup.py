@@ -15,6 +15,7 @@ from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
 from core.errors import require
+from core.images.classes import Classes
 from core.networks import imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network
@@ -259,10 +260,19 @@ def _begin(
             f"({error})"
         ) from None
     if dropped:
-        accelerator.print(f"left out of {where}, which has other classes: {', '.join(dropped)}")
+        how = "" if about is None else f" ({_other_classes(about.classes, names)})"
+        accelerator.print(f"left out of {where}, which has other classes{how}: {', '.join(dropped)}")
     if about is not None and about.changed:
         trained = f"{trained}, changed"
     return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}
+
+
+def _other_classes(there: Classes, here: Sequence[str]) -> str:
+    """How the classes of weights differ from those of the data."""
+    label = there.first_other(here)
+    if label is None:
+        return f"{len(there)} there and {len(here)} here"
+    return f"class {label} is {there.names[label]!r} there and {here[label]!r} here"
 
 
 def _open(
