@@ -86,6 +86,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         require(not options.to.is_dir(), f"--to {options.to} is a folder; give the file that the score is written to")
     network = load(kind, options)
     data = options.data or _folder_of_data(options)
+    datasets.refuse_absent_split(recipe.data.name, data, recipe.data.test, "--recipe.data.test")
     pairs = datasets.read(recipe.data.name, data, recipe.data.test)
     _refuse_other_classes(network, pairs.classes, recipe.data.name)
     export = _export(options, pairs)

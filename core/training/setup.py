@@ -280,6 +280,8 @@ def _open(
 ) -> tuple[Recipe[AnyArchitecture], list[Pairs]]:
     """Open the three splits, each once, and settle the number of classes."""
     data = recipe.data
+    for option, split in (("validation", data.validation), ("test", data.test)):
+        datasets.refuse_absent_split(data.name, run.data, split, f"--recipe.data.{option}")
     opened = {split: datasets.read(data.name, run.data, split) for split in {data.train, data.validation, data.test}}
     for split, pairs in opened.items():
         if without_labels(data.name, split, pairs):
