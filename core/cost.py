@@ -47,9 +47,10 @@ class Cost:
         return found
 
     def words(self, batch: int) -> str:
-        """The memory of a batch on one GPU, and which GPUs fit it."""
+        """The memory of a batch on one GPU, which GPUs fit it, and the hours of a training where they are known."""
         fit = ", ".join(f"{number} x {card}" for number, card in self.gpus(batch)) or "more than 8 GPUs"
-        return f"{self.memory(batch):.1f} GiB, with bf16 {self.memory(batch, bf16=True):.1f}; fits {fit} GiB"
+        hours = "" if self.hours is None else f"; {self.hours:g} h on one H200 with bf16"
+        return f"{self.memory(batch):.1f} GiB, with bf16 {self.memory(batch, bf16=True):.1f}; fits {fit} GiB{hours}"
 
 
 def read(file: Path) -> dict[str, Cost]:

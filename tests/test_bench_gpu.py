@@ -9,6 +9,7 @@ import pytest
 
 from ci.bench import __main__ as bench
 from ci.bench import gpu, step
+from ci.bench.harness import Line
 from core import machine
 from core.networks.network import Network
 from papers import NAMES, paper_of
@@ -68,23 +69,16 @@ def test_programs_are_measured_beside_the_usual_form(monkeypatch: pytest.MonkeyP
         return network
 
     monkeypatch.setattr(machine, "compiled", compiled)
-    row = paper_of("danet-demo").recipes["danet-demo"]
-    programs: tuple[step.Program, ...] = ("compiled", "compiled, with CUDA graphs")
-    plain, *lines = step.measured(row, "cpu", "fp32", 2, 32, "auto", programs, rounds=1)
-    assert [line.name.removeprefix("danet-demo, fp32, ") for line in lines] == list(programs)
+    monkeypatch.setattr(step, "require", lambda holds, sentence: None)  # as on a GPU
+    reported: list[list[Line]] = []
+    monkeypatch.setattr(step, "report", lambda lines, device, to: reported.append(lines) or 0)
+    assert step.main("danet-demo", batch=2, crop=32, rounds=1) == 0
+    assert step.main("danet-demo", batch=2, crop=32, rounds=1, compile=True, graphs=True) == 0
+    (_,), (plain, *lines) = reported
+    programs = ["compiled", "compiled, with CUDA graphs"]
+    assert [line.name.removeprefix("danet-demo, fp32, ") for line in lines] == programs
     assert {line.usual for line in lines} == {plain.usual}
     assert seen == [False, True]
-
-
-@pytest.mark.parametrize(("words", "programs"), [({}, []), ({"compile": True, "graphs": True}, ["compiled", "graphs"])])
-def test_options_choose_the_programs(
-    monkeypatch: pytest.MonkeyPatch, words: dict[str, bool], programs: list[str]
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(step, "measured", lambda *given: asked.extend(given[-2]) or [])
-    monkeypatch.setattr(step, "report", lambda *given: 0)
-    assert step.main("danet-r18-camvid", device="cuda", **words) == 0
-    assert [program.split()[-1] for program in asked] == programs
 
 
 def test_graphs_are_refused_on_a_cpu() -> None:

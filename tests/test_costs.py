@@ -40,6 +40,7 @@ def test_gpus_that_fit() -> None:
     assert cost.gpus(2) == [(1, 12), (2, 8)]
     assert Cost(200.0, 1.0, 1.0, 1.0).gpus(8) == []
     assert cost.words(8) == "33.0 GiB, with bf16 17.5; fits 1 x 40, 2 x 24, 4 x 12, 8 x 8 GiB"
+    assert dataclasses.replace(cost, hours=2.5).words(8) == f"{cost.words(8)}; 2.5 h on one H200 with bf16"
 
 
 def test_the_help_says_it(tmp_path) -> None:
@@ -47,6 +48,7 @@ def test_the_help_says_it(tmp_path) -> None:
     text = listing(danet.recipes, danet.demo, danet.costs)
     cost = danet.costs["danet-r101-cityscapes"]
     assert f"(reported 79.94 mIoU, Table 2; batch 8 takes {cost.words(8)})" in text
+    assert f"{cost.hours:g} h on one H200 with bf16)" in text
     assert "If a batch does not fit on one GPU, use several; they share it." in text
     (tmp_path / "costs.json").write_text(to_json({"a": cost, "b": Cost(1.0, 2.0, 3.0, 4.0, hours=5.0)}))
     assert read(tmp_path / "costs.json") == {"a": cost, "b": Cost(1.0, 2.0, 3.0, 4.0, hours=5.0)}

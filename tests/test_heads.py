@@ -15,6 +15,7 @@ from networks import PAPERS, build, heads, pictures
 from torch import nn
 
 from core.networks.blocks import classifier
+from papers.ranet.baselines import NonLocalAttention
 
 STORED = Path(__file__).with_name("stored") / "heads.json"
 
@@ -108,6 +109,39 @@ def test_a_classifier_drops_a_tenth_of_its_channels() -> None:
     assert float((found == 0).double().mean()) == pytest.approx(0.1, abs=0.005)
     assert float(found.max()) == pytest.approx(1 / 0.9)
     assert torch.equal(drop.eval()(given), given)
+
+
+# The start of training
+
+
+SQUARES = dict.fromkeys(PAPERS, (1 / 3, 0.3)) | {"pdanet": (2.0, 2.83)}
+"""Mean and deviation of fan_in * w^2: uniform within 1 / sqrt(fan_in), as PyTorch has it; PDANet's author has He's."""
+SHIFTS = dict.fromkeys(PAPERS, 0.0) | {"pdanet": 1e-4}
+"""What the bias of a new batch normalisation is."""
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_new_layers_start_as_in_the_released_code(paper: str) -> None:
+    """No text says anything of it; all leave PyTorch's defaults but PDANet's author."""
+    torch.manual_seed(0)
+    mean, deviation = SQUARES[paper]
+    for head, architecture in heads(paper).items():
+        network = PAPERS[paper].network(5, architecture)
+        zero = [part.project[-1] for part in network.modules() if isinstance(part, NonLocalAttention)]
+        for name, part in network.named_modules():
+            if name.startswith("backbone"):
+                continue
+            if isinstance(part, nn.Conv2d):
+                fan_in, number = part.weight[0].numel(), part.weight.numel()
+                squares = fan_in * part.weight.detach().square()
+                assert float(squares.mean()) == pytest.approx(mean, abs=6 * deviation / number**0.5), f"{head}: {name}"
+                assert paper == "pdanet" or float(squares.max()) <= 1 + 1e-5, f"{head}: {name}"
+                assert part.bias is None or float(fan_in * part.bias.detach().square().max()) <= 1 + 1e-5, (
+                    f"{head}: {name}"
+                )
+            elif isinstance(part, nn.modules.batchnorm._BatchNorm):
+                assert (part.weight == float(part not in zero)).all(), f"{head}: {name}"
+                assert (part.bias == SHIFTS[paper]).all(), f"{head}: {name}"
 
 
 # Batch normalisation

@@ -102,7 +102,13 @@ def test_classifiers_of_as_many_other_classes_are_left_out(tmp_path: Path, capsy
         state = training.network.state_dict()
         assert torch.equal(state["backbone.body.convolve.weight"], first.backbone.body.convolve.weight)
         assert torch.equal(state["classify.weight"], first.classify.weight) is kept
-        assert ("which has other classes: classify.weight" in capsys.readouterr().out) is not kept
+        said = "which has other classes (class 0 is 'car' there and 'road' here): classify.weight"
+        assert (said in capsys.readouterr().out) is not kept
+    fewer = tiny.Tiny(9)
+    fewer.about = dataclasses.replace(first.about, classes=Classes(classes.names[:9], classes.palette[:9]))
+    fewer.save_pretrained(tmp_path / "fewer")
+    begin(tmp_path / "third", recipe(length=2), starts_from=str(tmp_path / "fewer"))
+    assert "which has other classes (9 there and 10 here): classify.weight" in capsys.readouterr().out
 
 
 def test_other_weights_of_the_backbone_are_recorded(tmp_path: Path) -> None:

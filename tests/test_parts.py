@@ -199,3 +199,4 @@ def test_the_score_without_each_module_stands_below_the_score(
     printed = capsys.readouterr().out
     assert f"what each module contributes, mIoU on 2 images: {written['mean_iou']:.2f} as trained" in printed
     assert f"without position attention  {written['mean_iou']:6.2f}  (+0.00)" in printed
+    assert "--modules" not in printed

@@ -153,6 +153,7 @@ def test_what_must_be_known_stands_beside_the_row() -> None:
     assert server == SERVER
     assert caveats(known["danet-r101-cityscapes-fcn"]) == []
     assert "75.05 and 77 to 78" in caveats(known["danet-r101-cityscapes"])[0]
+    assert "tolerance stays 0.5 points" in users
     assert "44.95" in caveats(known["danet-r101-cocostuff"])[0]
     _, counted, server = caveats(known["sanet-r101-voc2012-test"])
     assert "204.7 G" in counted

@@ -35,6 +35,7 @@ from core.training.learner import parameter_groups
 from core.training.lock import Lock
 from core.training.loop import train
 from core.training.setup import test_size as size_note
+from core.training.setup import young_average
 
 Lines = list[dict[str, Any]]
 
@@ -398,6 +399,18 @@ def test_another_training_size_is_said() -> None:
     assert "--recipe.protocol.base 96" in note
     assert size_note({"augmentation.base": (320, 96), "protocol.base": (240, 320)}, what) is None
     assert size_note({"augmentation.flip": (True, False)}, what) is None
+
+
+def test_an_average_that_hardly_leaves_the_start_is_said_before_training(tmp_path: Path) -> None:
+    """0.99^8 is 0.92."""
+    (note,) = begin(tmp_path, recipe(ema=0.99)).notes
+    assert "after 8 steps the average of the weights (optimisation.ema 0.99)" in note
+    assert "92 % of their start" in note
+    assert "--recipe.optimisation.ema 0" in note
+    long = Optimisation(0.01, 8, 100, "steps", ema=0.99)
+    assert young_average(long, 299) is not None
+    assert young_average(long, 301) is None
+    assert young_average(dataclasses.replace(long, ema=0.0), 1) is None
 
 
 def test_the_rate_rises_in_the_warm_up() -> None:

@@ -13,8 +13,11 @@ from core.datasets.samples import Pairs
 from core.images.classes import Classes
 from core.networks.backbones import Backbone
 from core.networks.network import About
-from core.recipe import Protocol
+from core.recipe import Data, Protocol
+from core.run import Run
 from core.testing.report import evaluate_checkpoint, known
+from core.training.setup import set_up
+from papers.danet.loss import loss as danet_loss
 from papers.danet.model import Architecture, DANet
 from papers.danet.recipes import RECIPES
 
@@ -41,7 +44,9 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = evaluate_checkpoint(DANet, EvaluationOptions(DEMO, str(weights), to=tmp_path / "score.json", workers=0))
-    assert "pavement" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pavement" in printed
+    assert printed.splitlines()[-1] == "--modules tests without each module too: position attention, channel attention"
     written = json.loads((tmp_path / "score.json").read_text())
     assert written["mean_iou"] == pytest.approx(100 * score.mean_iou)
     assert written["pixels"] == 4 * 128 * 128
@@ -49,11 +54,16 @@ def test_the_table_and_the_record(weights: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-def test_reported_numbers_stand_below_the_table(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reported_numbers_stand_below_the_table(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DANet, "removable", lambda _: {})
     reported = RECIPES["danet-r101-cityscapes"].reported
     recipe = replace(DEMO, reported=reported)
     evaluate_checkpoint(DANet, EvaluationOptions(recipe, str(weights), workers=0))
-    assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "reported: 79.94 mIoU (DANet, Table 2, DANet-101 DA + Multi-Grid, val)" in printed
+    assert "--modules" not in printed  # there is none
 
 
 @pytest.mark.slow
@@ -84,6 +94,22 @@ def test_a_folder_in_place_of_the_score_is_refused_before_the_test(tmp_path: Pat
         evaluate_checkpoint(DANet, EvaluationOptions(DEMO, "danet-tiny-camvid", to=tmp_path))
     with pytest.raises(ValueError, match="--workers must be at least 0, got -1"):
         EvaluationOptions(DEMO, workers=-1)
+
+
+def test_own_images_without_the_split_name_the_option_and_a_split_that_is_there(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split / "images").mkdir(parents=True)
+    (tmp_path / "classes.txt").write_text("land\nwater\n")
+    own = replace(DEMO, data=Data("folder", num_classes=2, test="test"))
+    said = r"has no split 'test', only train, val; choose one of them, such as --recipe\.data\.test val$"
+    with pytest.raises(ValueError, match=said):
+        evaluate_checkpoint(DANet, EvaluationOptions(own, "danet-tiny-camvid", data=tmp_path, workers=0))
+    run = Run(to=tmp_path / "runs", data=tmp_path)
+    with pytest.raises(ValueError, match=said):
+        set_up(replace(own, backbone_weights="none"), run, DEMO, DANet, danet_loss)
+    (tmp_path / "val").rename(tmp_path / "dev")
+    with pytest.raises(ValueError, match="only dev, train; choose one of them, such as --recipe.data.validation dev"):
+        set_up(replace(own, backbone_weights="none"), run, DEMO, DANet, danet_loss)
 
 
 def test_weights_of_another_paper_are_refused_before_their_recipe_is_read() -> None:

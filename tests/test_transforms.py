@@ -111,6 +111,15 @@ def test_the_factor_is_uniform_on_the_named_edge(edge: str, low: int, high: int)
     assert [pick(size) for size in sizes] == [low, (low + high) // 5 * 2, high]
 
 
+def test_factors_are_drawn_over_the_whole_range_alike() -> None:
+    generator = np.random.default_rng(0)
+    factors = [draw_factor(AUGMENTATION, generator) for _ in range(1000)]
+    assert 0.5 <= min(factors) < 0.52
+    assert 1.98 < max(factors) <= 2.0
+    assert np.mean(factors) == pytest.approx(1.25, abs=0.05)  # the mean of 1,000 is within 0.014 by chance
+    assert np.mean(np.array(factors) < 1) == pytest.approx(1 / 3, abs=0.05)
+
+
 def test_listed_factors_are_drawn_from_the_list() -> None:
     scales = Augmentation(crop=120, scale=(0.5, 1.0, 2.0), listed=True, flip=False)
     heights = [int((drawn(scales, seed)[1][:, 0] != IGNORE).sum()) for seed in range(60)]
@@ -128,6 +137,15 @@ def test_brightness_changes_the_image_only() -> None:
     image, labels = drawn(Augmentation(crop=40, flip=False, brightness=0.5), 3)
     assert not torch.equal(image[0], labels * 10)
     assert torch.equal(labels, drawn(Augmentation(crop=40, flip=False), 3)[1])
+
+
+def test_brightness_goes_up_and_down_alike() -> None:
+    grey, labels = torch.full((3, 1, 1), 100, dtype=torch.uint8), torch.zeros(1, 1, dtype=torch.uint8)
+    brighter = Augmentation(crop=None, scale=None, flip=False, brightness=0.5)
+    greys = [augment(grey, labels, brighter, np.random.default_rng(seed))[0].unique().item() for seed in range(1000)]
+    assert 50 <= min(greys) < 52
+    assert 147 < max(greys) <= 150
+    assert np.mean(greys) == pytest.approx(99.5, abs=3)  # in 8 bits half a grey is lost; by chance within 0.9
 
 
 def test_normalisation_is_mean_zero_deviation_one() -> None:
@@ -244,7 +262,8 @@ def test_order_gives_every_image_once_in_an_epoch() -> None:
         seen = [index for batch in batches[5 * epoch : 5 * epoch + 5] for _, index, _ in batch]
         assert len(set(seen)) == len(seen) == 20
         assert {e for batch in batches[5 * epoch : 5 * epoch + 5] for e, _, _ in batch} == {epoch}
-    assert batches[:5] != batches[5:]
+    first, second = ([index for batch in batches[part] for _, index, _ in batch] for part in (slice(5), slice(5, 10)))
+    assert first != second  # the next epoch has an order of its own
     assert [{step for _, _, step in batch} for batch in batches] == [{step} for step in range(10)]
 
 

@@ -1,6 +1,6 @@
 """Mistakes in DANet."""
 
-from ci.planted.mistake import GRADIENTS, PARTS, PRINTED, loss, model, recipe
+from ci.planted.mistake import CAMVID, GRADIENTS, PARTS, PRINTED, loss, model, recipe
 
 MISTAKES = (
     recipe("danet", "the rate of one loss with three", "THREE_LOSSES = 0.003", "THREE_LOSSES = 0.01"),
@@ -46,4 +46,5 @@ MISTAKES = (
     model("danet", "without attention its whole branch is another's", '{"channel.attend": nn.Identity()}', '{"position.attend": nn.Identity()}', PARTS),
     loss("danet", "deep supervision without a weight", "DEEP_SUPERVISION = 0.4", "DEEP_SUPERVISION = 1.0", ("tests/test_danet.py", "-k", "deep_supervision")),
     loss("danet", "side losses of weight 0.4", 'terms["position"] = cross_entropy(', 'terms["position"] = 0.4 * cross_entropy(', ("tests/test_danet.py", "-k", "loss_of_weight")),
+    recipe("danet", "CamVid: the FCN at the rate of three losses", '_only(Backbone("resnet18")), ONE_LOSS)', '_only(Backbone("resnet18")))', CAMVID),
 )  # fmt: skip

@@ -6,8 +6,12 @@ CONDITIONS = ("tests/test_conditions_{paper}.py",)
 """The table of a paper's rows."""
 ITS_OWN = "{paper} and not p{paper}"  # or DANet's would be PDANet's too
 
+CAMVID = ("tests/test_conditions_camvid.py", "-k", "as_written and " + ITS_OWN)
+"""The table of our own rows on CamVid."""
 HEADS = ("tests/test_heads.py", "-k", ITS_OWN)
 """Stored answers, dropout and batch normalisation of a paper's networks."""
+START = ("tests/test_heads.py", "-k", "new_layers_start_as and " + ITS_OWN)
+"""What the layers outside a paper's backbone start from."""
 GRADIENTS = ("tests/test_gradients.py", "-k", ITS_OWN)
 """What each term of a paper trains, and by which gradient."""
 FORMULA = ("tests/test_step.py", "-k", "formula")

@@ -1,6 +1,7 @@
 """Mistakes in RANet."""
 
 from ci.planted.mistake import (
+    CAMVID,
     CONSTRUCTION,
     GRADIENTS,
     HEADS,
@@ -64,4 +65,5 @@ MISTAKES = (
     model("ranet", "without released regions a layer less", "return self.after_distribution(self.to_query(X))", "return self.to_query(X)", PARTS, "released"),
     loss("ranet", "boundary losses of weight 1", "\nBOUNDARY = 0.2", "\nBOUNDARY = 1.0", ("tests/test_ranet.py", "-k", "objective")),
     loss("ranet", "RCB's boundary loss of weight 0.2", "COARSE_BOUNDARY = 0.08", "COARSE_BOUNDARY = 0.2", ("tests/test_ranet.py", "-k", "objective")),
+    recipe("ranet", "CamVid: the rate of the text", "optimisation = replace(LINEAR, learning_rate=POLY.learning_rate)", "optimisation = LINEAR", CAMVID),
 )  # fmt: skip

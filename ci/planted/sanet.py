@@ -1,6 +1,6 @@
 """Mistakes in SANet."""
 
-from ci.planted.mistake import CONDITIONS, GRADIENTS, PARTS, PRINTED, loss, model, recipe
+from ci.planted.mistake import CAMVID, CONDITIONS, GRADIENTS, PARTS, PRINTED, loss, model, recipe
 
 MISTAKES = (
     recipe("sanet", "the first stage's rate in the last", "optimisation=_optimisation(0.0001, 50)", "optimisation=_optimisation(0.001, 50)"),
@@ -47,4 +47,5 @@ MISTAKES = (
     loss("sanet", "a mean over the classes in Eq. (8)", "terms.sum(dim=1)[known]", "terms.mean(dim=1)[known]", ("tests/test_sanet.py", "-k", "categorical")),
     loss("sanet", "ignored pixels have a class", "torch.where(labels == IGNORE, num_classes, labels)", "torch.where(labels == IGNORE, 0, labels)", ("tests/test_sanet.py", "-k", "presence")),
     loss("sanet", "the masks judged twice", "terms[\"dense\"] = beta * cross_entropy(output.dense", "terms[\"dense\"] = beta * cross_entropy(output.mask"),
+    recipe("sanet", "CamVid: three times the rate", "return camvid(name, what, architecture, _optimisation(0.001, EPOCHS)", "return camvid(name, what, architecture, _optimisation(0.003, EPOCHS)", CAMVID),
 )  # fmt: skip

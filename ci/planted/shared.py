@@ -2,6 +2,7 @@
 
 from ci.planted.mistake import (
     BACKBONES,
+    CAMVID,
     DROPPED,
     FORMULA,
     HEADS,
@@ -10,6 +11,7 @@ from ci.planted.mistake import (
     LEARNER,
     LOOP,
     RECOMPUTED,
+    START,
     STATISTICS,
     SWITCHED_OFF,
     TERMS,
@@ -39,6 +41,12 @@ MISTAKES = (
     data("no test split of COCO-Stuff", 'num_classes=171, validation="test", test="test"', "num_classes=171", ("danet", "ranet")),
     data("151 classes of ADE20K", '"ade20k", num_classes=150', '"ade20k", num_classes=151', ("danet", "pdanet")),
     data("20 classes of VOC", '"voc2012", num_classes=21', '"voc2012", num_classes=20', ("danet", "dfdam", "sanet")),
+    # our own rows on CamVid
+    Mistake("CamVid: twice the batch", "core/conditions.py", "replace(optimisation, batch=8, length=120", "replace(optimisation, batch=16, length=120", CAMVID, NAMES),
+    Mistake("CamVid: a third of the length", "core/conditions.py", "replace(optimisation, batch=8, length=120", "replace(optimisation, batch=8, length=40", CAMVID, NAMES),
+    Mistake("CamVid: a smaller crop", "core/conditions.py", "crop=360, base=None", "crop=240, base=None", CAMVID, NAMES),
+    Mistake("CamVid: the small form's length is the large one's", "core/conditions.py", "replace(recipe.optimisation, length=epochs)", "recipe.optimisation", CAMVID, NAMES),
+    Mistake("CamVid: other scales from scratch", "core/conditions.py", "Augmentation(crop=320, scale=(0.75, 2.0), brightness=0.2)", "Augmentation(crop=320, scale=(0.5, 2.0), brightness=0.2)", CAMVID, NAMES),
     # the schedule and the loop
     Mistake("the rate falls by steps done, not by those left", "core/recipe.py", "left = 1 - step / steps", "left = 1 - step / (2 * steps)", FORMULA),
     Mistake("no momentum", LEARNER, "momentum=optimisation.momentum", "momentum=0.0", FORMULA),
@@ -55,6 +63,9 @@ MISTAKES = (
     Mistake("dropout of single values", "core/networks/blocks.py", "nn.Dropout2d(0.1)", "nn.Dropout(0.1)", HEADS, ("danet", "pdanet", "ranet", "sanet")),
     Mistake("a convolution with bias", "core/networks/blocks.py", "dilation=dilation, bias=False", "dilation=dilation, bias=True", HEADS, ("danet", "dfdam", "pdanet", "ranet")),
     Mistake("batch normalisation of another momentum", "core/networks/blocks.py", "nn.BatchNorm2d(width)", "nn.BatchNorm2d(width, momentum=0.001)", HEADS, ("danet", "dfdam", "pdanet", "ranet")),
+    Mistake("new convolutions start large", "core/networks/blocks.py", "dilation=dilation, bias=False)\n", "dilation=dilation, bias=False)\n    nn.init.normal_(layer.weight)\n", START, ("danet", "dfdam", "ranet", "sanet")),
+    Mistake("new batch normalisations start from 0.1", "core/networks/blocks.py", "    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU())", "    norm = nn.BatchNorm2d(width)\n    nn.init.constant_(norm.weight, 0.1)\n    return nn.Sequential(layer, norm, nn.ReLU())", START, ("danet", "dfdam", "ranet", "sanet")),
+    Mistake("classifiers start from 0", "core/networks/blocks.py", "    return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))", "    layer = nn.Conv2d(channels, num_classes, kernel_size=1)\n    nn.init.zeros_(layer.weight)\n    return nn.Sequential(nn.Dropout2d(0.1), layer)", START, ("danet", "ranet", "sanet")),
     Mistake("output stride 16 for 8", "core/networks/backbones.py", 'arguments["output_stride"] = backbone', 'arguments["output_stride"] = max(16, backbone.output_stride)  # ', BACKBONES),
     Mistake("multi-grid ignored", "core/networks/backbones.py", "if backbone.multi_grid is not None:\n        _dilate", "if False:\n        _dilate", BACKBONES),
     Mistake("multi-grid as factors", "core/networks/backbones.py", "convolution.dilation = convolution.padding = (rate, rate)", "convolution.dilation = convolution.padding = (4 * rate, 4 * rate)", BACKBONES),
@@ -65,6 +76,9 @@ MISTAKES = (
     Mistake("images mirrored, labels not", "core/datasets/transforms.py", "image, labels = image.flip(-1), labels.flip(-1)", "image = image.flip(-1)", TRANSFORMS),
     Mistake("crops from the corner alone", "core/datasets/transforms.py", "(int(generator.integers(max(0, length - crop) + 1)) for length in (tall, wide))", "(0 for length in (tall, wide))", TRANSFORMS),
     Mistake("labels padded as class 0", "core/datasets/transforms.py", "missing, fill=IGNORE)", "missing, fill=0)", TRANSFORMS),
+    Mistake("images are never reduced", "core/datasets/transforms.py", "generator.uniform(augmentation.scale[0], augmentation.scale[-1])", "generator.uniform(max(1.0, augmentation.scale[0]), augmentation.scale[-1])", TRANSFORMS),
+    Mistake("images become brighter, never darker", "core/datasets/transforms.py", "generator.uniform(1 - augmentation.brightness, 1", "generator.uniform(1, 1", TRANSFORMS),
+    Mistake("the same order in every epoch", "core/datasets/transforms.py", "np.random.default_rng((self.seed, epoch, 0, 2))", "np.random.default_rng((self.seed, 0, 0, 2))", TRANSFORMS),
     # modules switched off
     Mistake("a module that was switched off stays so", "core/networks/parts.py", "        for path, module in kept.items():\n", "        for path, module in ():\n", SWITCHED_OFF),
     Mistake("what weighs becomes 0, not its mean", "core/networks/parts.py", "answer.mean(self.axes, keepdim=True).expand_as(answer)", "(0 * answer)", SWITCHED_OFF),

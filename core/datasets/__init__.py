@@ -20,6 +20,7 @@ from core.datasets.sets import (
     scenes,
     voc2012,
 )
+from core.errors import require
 
 HUB, STREAM = "hub:", "stream:"
 
@@ -75,6 +76,27 @@ def read(name: str, data: Path | None, split: str) -> Pairs:
     return find(name).open(data, split)
 
 
+def refuse_absent_split(name: str, data: Path | None, split: str, option: str) -> None:
+    """Refuse a split that a folder of your own images does not have, where it has others.
+
+    Args:
+        name: as for `find`.
+        data: the folder.
+        split: which must be there.
+        option: chooses the split on the command line, such as --recipe.data.test.
+
+    Raises:
+        ValueError: naming the splits that it has, and how one of them is chosen.
+    """
+    dataset = find(name)
+    if dataset.splits_of is not None and dataset.in_folder and (found := dataset.splits(data)):
+        other = next((other for other in found if other != "train"), found[0])
+        require(
+            split in found,
+            f"{data} has no split {split!r}, only {', '.join(found)}; choose one of them, such as {option} {other}",
+        )
+
+
 __all__ = [
     "DATASETS",
     "HUB",
@@ -85,6 +107,7 @@ __all__ = [
     "find",
     "plain_mapping",
     "read",
+    "refuse_absent_split",
     "refuse_too_few_classes",
     "refuse_wrong_labels",
 ]

@@ -41,6 +41,11 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    def first_other(self, names: Sequence[str]) -> int | None:
+        """The label of the first class that has another name among `names`; None if all that both have are the same."""
+        pairs = enumerate(zip(self.names, names, strict=False))
+        return next((label for label, (one, other) in pairs if one != other), None)
+
     @classmethod
     def coloured(cls, names: Sequence[str]) -> "Classes":
         """Give colours to names that have none: evenly spread hues at three brightnesses."""

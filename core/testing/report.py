@@ -86,6 +86,7 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         require(not options.to.is_dir(), f"--to {options.to} is a folder; give the file that the score is written to")
     network = load(kind, options)
     data = options.data or _folder_of_data(options)
+    datasets.refuse_absent_split(recipe.data.name, data, recipe.data.test, "--recipe.data.test")
     pairs = datasets.read(recipe.data.name, data, recipe.data.test)
     _refuse_other_classes(network, pairs.classes, recipe.data.name)
     export = _export(options, pairs)
@@ -135,6 +136,8 @@ def evaluate_checkpoint(kind: type[Network], options: EvaluationOptions[AnyArchi
         }
         files.write_json(options.to, record(recipe.name, score, **told))
         accelerator.print(f"wrote {options.to}")
+    if not options.modules and network.removable():
+        accelerator.print(f"--modules tests without each module too: {', '.join(network.removable())}")
     return score
 
 
@@ -182,10 +185,13 @@ def _refuse_other_classes(network: Network, classes: Classes, data: str) -> None
     hint = "pass the --dataset and --data that they were trained on"
     if len(classes) != network.num_classes:
         raise ValueError(f"the weights are for {network.num_classes} classes, but {data!r} has {len(classes)}; {hint}")
-    trained = network.about.classes.names if network.about is not None else classes.names
-    for label, (old, new) in enumerate(zip(trained, classes.names, strict=True)):
-        if old != new:
-            raise ValueError(f"class {label} of the weights is {old!r}, but that of {data!r} is {new!r}; {hint}")
+    trained = network.about.classes if network.about is not None else classes
+    label = trained.first_other(classes.names)
+    if label is not None:
+        raise ValueError(
+            f"class {label} of the weights is {trained.names[label]!r}, but that of {data!r} is "
+            f"{classes.names[label]!r}; {hint}"
+        )
 
 
 def record(recipe: str, score: Score, **circumstances: Any) -> dict[str, Any]:

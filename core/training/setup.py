@@ -15,12 +15,13 @@ from core.datasets import Pairs
 from core.datasets.identity import identity
 from core.datasets.servers import without_labels
 from core.errors import require
+from core.images.classes import Classes
 from core.networks import imagenet, recompute
 from core.networks.losses import Loss
 from core.networks.network import About, Network
 from core.networks.pretrained import load_weights
 from core.networks.weights import load_matching
-from core.recipe import AnyArchitecture, Recipe, WeightsSource
+from core.recipe import AnyArchitecture, Optimisation, Recipe, WeightsSource
 from core.run import Run
 from core.training.class_weights import median_frequency
 from core.training.folder import folder_of
@@ -108,7 +109,7 @@ def set_up(
         raise
 
     network.about = About(splits[0].classes, recipe.protocol, to_json(recipe), changed, provenance.commit())
-    notes = [note for note in (state and state["damaged"], test_size(changed, recipe)) if note]
+    said = state and state["damaged"], test_size(changed, recipe), young_average(recipe.optimisation, steps)
     resumed = state["resumed"] if state is not None else []
     train, validation, test = splits
     return Training(
@@ -128,7 +129,7 @@ def set_up(
         decides,
         around,
         resumed,
-        tuple(notes),
+        tuple(note for note in said if note),
     )
 
 
@@ -158,6 +159,18 @@ def test_size(changed: Mapping[str, tuple[Any, Any]], recipe: Recipe[Any]) -> st
                 f"(protocol.{field} {tested}); the same change is --recipe.protocol.{field} {round(tested * new / old)}"
             )
     return None
+
+
+def young_average(optimisation: Optimisation, steps: int) -> str | None:
+    """Say if a training is too short for the average of its weights to leave the start behind; None if it is not."""
+    remains = optimisation.ema**steps
+    if not optimisation.ema or steps >= 3 / (1 - optimisation.ema):  # then a twentieth of it is from the start
+        return None
+    return (
+        f"after {steps} steps the average of the weights (optimisation.ema {optimisation.ema:g}), which is tested and "
+        f"saved, still has {100 * remains:.0f} % of their start; to save the weights themselves: "
+        "--recipe.optimisation.ema 0"
+    )
 
 
 def _network(
@@ -247,10 +260,19 @@ def _begin(
             f"({error})"
         ) from None
     if dropped:
-        accelerator.print(f"left out of {where}, which has other classes: {', '.join(dropped)}")
+        how = "" if about is None else f" ({_other_classes(about.classes, names)})"
+        accelerator.print(f"left out of {where}, which has other classes{how}: {', '.join(dropped)}")
     if about is not None and about.changed:
         trained = f"{trained}, changed"
     return {} if trained == recipe.starts_from else {"starts_from": (recipe.starts_from, trained)}
+
+
+def _other_classes(there: Classes, here: Sequence[str]) -> str:
+    """How the classes of weights differ from those of the data."""
+    label = there.first_other(here)
+    if label is None:
+        return f"{len(there)} there and {len(here)} here"
+    return f"class {label} is {there.names[label]!r} there and {here[label]!r} here"
 
 
 def _open(
@@ -258,6 +280,8 @@ def _open(
 ) -> tuple[Recipe[AnyArchitecture], list[Pairs]]:
     """Open the three splits, each once, and settle the number of classes."""
     data = recipe.data
+    for option, split in (("validation", data.validation), ("test", data.test)):
+        datasets.refuse_absent_split(data.name, run.data, split, f"--recipe.data.{option}")
     opened = {split: datasets.read(data.name, run.data, split) for split in {data.train, data.validation, data.test}}
     for split, pairs in opened.items():
         if without_labels(data.name, split, pairs):
