@@ -34,6 +34,7 @@ from core.networks.network import Network
 from core.run import WHERE
 from core.values import to_json
 from hub.networks import from_pretrained
+from papers.ranet.model import RANet
 
 ENDINGS = (".onnx", ".pt2")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -95,6 +96,21 @@ class Scores(nn.Module):
         return self.network(image).scores
 
 
+def refuse_regions(network: Network) -> None:
+    """Refuse a RANet with regions, before PyTorch tries for half a minute and prints its graph.
+
+    Raises:
+        ValueError: saying why, and what works.
+    """
+    require(
+        not isinstance(network, RANet) or network.architecture.context != "regions",
+        "a RANet with regions can't be exported: the image decides how many representatives there are, and in a graph "
+        "the sizes of tensors follow from the size of the image. It runs in Python (hub.from_pretrained, python -m "
+        "hub.predict); a RANet of another context can be exported, such as one that train.py "
+        "ranet-tiny-camvid-backbone makes",
+    )
+
+
 def program(network: Network, size: tuple[int, int] | None = None) -> ExportedProgram:
     """Return the graph of a network, of PyTorch's own operators only.
 
@@ -130,11 +146,6 @@ def _traced(network: Scores, shape: tuple[int, ...], fixed: bool) -> ExportedPro
             return torch.export.export(network, (torch.randn(shape),), dynamic_shapes=(wanted,))
     except Exception as error:  # the exporter names its kinds nowhere
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "data-dependent" in str(error):
-            reason = (
-                "the image decides the sizes of its tensors, as RANet's regions decide how many representatives there "
-                "are, and in a graph they follow from the size of the image; RANet's other contexts can be exported"
-            )
         raise ValueError(f"{type(network.network).__name__} can't be exported: {reason}") from error
 
 
@@ -217,6 +228,7 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     Raises:
         ValueError: if it can't be exported, or answers otherwise.
     """
+    refuse_regions(network)
     make_folder(to.parent)  # now, and not after the tracing
     exported = program(network, size)
     free = free_axes(exported)
