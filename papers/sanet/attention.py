@@ -66,7 +66,8 @@ def attention(network: SANet, picture: Image.Image) -> Callable[[Point], Attende
         return Attended(
             "Red in a pixel group are the positions whose attention channel is like that of this pixel (L2 distance). "
             "Beside it, of the main channel, the attention channel and the output of the head, the map that is largest "
-            "at this pixel: by its class in head 4, which the prediction adds, by its number in head 1.",
+            "at this pixel: by its class in head 4, which the prediction adds, by its number in head 1. The colours of "
+            "a map run from its least to its largest value.",
             tuple(panels),
         )
 
