@@ -34,7 +34,6 @@ from core.networks.network import Network
 from core.run import WHERE
 from core.values import to_json
 from hub.networks import from_pretrained
-from papers.ranet.model import RANet
 
 ENDINGS = (".onnx", ".pt2")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -94,21 +93,6 @@ class Scores(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the scores (b k h w) for an image (b 3 h w)."""
         return self.network(image).scores
-
-
-def refuse_regions(network: Network) -> None:
-    """Refuse a RANet with regions, before PyTorch tries for half a minute and prints its graph.
-
-    Raises:
-        ValueError: saying why, and what works.
-    """
-    require(
-        not isinstance(network, RANet) or network.architecture.context != "regions",
-        "a RANet with regions can't be exported: the image decides how many representatives there are, and in a graph "
-        "the sizes of tensors follow from the size of the image. It runs in Python (hub.from_pretrained, python -m "
-        "hub.predict); a RANet of another context can be exported, such as one that train.py "
-        "ranet-tiny-camvid-backbone makes",
-    )
 
 
 def program(network: Network, size: tuple[int, int] | None = None) -> ExportedProgram:
@@ -228,7 +212,8 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     Raises:
         ValueError: if it can't be exported, or answers otherwise.
     """
-    refuse_regions(network)
+    why = network.without_graph()
+    require(why is None, why or "")
     make_folder(to.parent)  # now, and not after the tracing
     exported = program(network, size)
     free = free_axes(exported)

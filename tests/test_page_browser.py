@@ -120,10 +120,10 @@ def choose(page: Any, which: str, name: str) -> None:
 def test_a_click_shows_what_the_pixel_attends_to(page: Any) -> None:
     assert page.inner_text("#picture0 .name") == NETWORKS[0]
     assert page.locator("#picture0 .legend li").count() >= 3
-    assert click(page, 0.25, 0.5).startswith("At 32, 6")
+    assert click(page, 0.25, 0.5).startswith("At 120, 1")
     first = panel(page)
     assert page.locator("#picture0 .cross").is_visible()
-    assert click(page, 0.75, 0.9).startswith("At 96, 11")
+    assert click(page, 0.75, 0.9).startswith("At 360, 32")
     assert panel(page) != first
     assert page.locator("#pixel0 tr").count() == 6
     left = page.evaluate("document.querySelector('#picture0 .cross').style.left")
@@ -158,7 +158,7 @@ def test_labels_fade_and_the_arrows_move_the_cross(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     page.wait_for_function("before => !document.querySelector('#pixel0').innerText.includes(before)", arg=before)
     (x, y), (right, same) = (map(int, re.findall(r"\d+", text)[:2]) for text in (before, caption(page)))
-    assert (right, same) == (x + 5, y)
+    assert (right, same) == (x + 20, y)  # a twenty-fourth of the width
 
 
 def caption(page: Any) -> str:

@@ -114,6 +114,10 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
         return {}
 
+    def without_graph(self) -> str | None:
+        """Why this network can't be exported as a graph, and what works; None if it can."""
+        return None
+
     @contextmanager
     def without(self, part: str) -> Iterator[None]:
         """Switch a module of the paper off for a while, by its name in `removable`; see `core.networks.parts`.

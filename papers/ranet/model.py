@@ -210,6 +210,17 @@ class RANet(Network):
         boundary = enlarged(self.classify_boundary(features))
         return Output(scores, enlarged(coarse), boundary, enlarged(coarse_boundary))
 
+    def without_graph(self) -> str | None:
+        """The image decides how many representatives there are, so networks with regions are no graphs."""
+        if self.construct is None:
+            return None
+        return (
+            "a RANet with regions can't be exported: the image decides how many representatives there are, and in a "
+            "graph the sizes of tensors follow from the size of the image. It runs in Python (hub.from_pretrained, "
+            "python -m hub.predict); a RANet of another context can be exported, such as one that train.py "
+            "ranet-tiny-camvid-backbone makes"
+        )
+
     def removable(self) -> Mapping[str, StandIns]:
         """The context: without regions only the first term of Eq. (8) is left; without interaction, of Eq. (7)."""
         if isinstance(self.gather, NonLocalAttention):
