@@ -123,9 +123,15 @@ def build(shelf: Shelf) -> gr.Blocks:
         state = gr.State(None, time_to_live=KEPT)
         gr.Markdown(INTRODUCTION)
         with gr.Row():
-            first = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="network", elem_id="first")
-            second = gr.Dropdown([NOBODY, *shelf.names], value=NOBODY, label="beside it", elem_id="second")
-            side = gr.Dropdown(list(SIDES), value=SIDES[1], label="longest side it is given, pixels", elem_id="side")
+            first = gr.Dropdown(
+                list(shelf.names), value=shelf.names[0], label="network", min_width=200, elem_id="first"
+            )
+            second = gr.Dropdown(
+                [NOBODY, *shelf.names], value=NOBODY, label="beside it", min_width=200, elem_id="second"
+            )
+            side = gr.Dropdown(
+                list(SIDES), value=SIDES[1], label="longest side it is given, pixels", min_width=200, elem_id="side"
+            )
         with gr.Row():
             with gr.Column(min_width=300):
                 file = gr.File(label="a photograph", file_types=["image"], height=120, elem_id="file")
