@@ -114,17 +114,19 @@ def compiles(paper: Paper, to: Path, batch: int, **run: Any) -> None:
 
 
 def compiles_once_for_all_sizes(paper: Paper) -> None:
-    """The second size makes a program for all that follow; one more may tell squares from others."""
+    """The second size makes the programs of all that follow, but for one that may tell squares or large maps apart."""
     recipe = short(paper)
     network, loss = paper.build(recipe).train(), paper.objective(recipe.architecture)
     torch.compiler.reset()
     counter = CompileCounterWithBackend("aot_eager")
     with patch.object(torch, "compile", partial(torch.compile, backend=counter)):
         compiled = machine.compiled(network)
+    made = []
     for height, width in ((64, 64), (72, 88), (96, 80), (64, 104), (88, 88), (120, 72)):
         labels = torch.zeros(2, height, width, dtype=torch.int64)
         sum(loss(compiled(torch.randn(2, 3, height, width)), labels).values(), torch.zeros(())).backward()
-    assert counter.frame_count <= 3, f"{paper.folder}: {counter.frame_count} programs"
+        made.append(counter.frame_count)
+    assert made[-1] <= made[1] + 1, f"{paper.folder}: so many programs after each size: {made}"
 
 
 def in_a_process(work: Callable[[str, Path], None], name: str, to: Path, **variables: str) -> None:
@@ -147,8 +149,7 @@ def compiles_on_a_cpu(name: str, to: Path) -> None:
     torch.set_num_threads(1)
     with patch.object(torch, "compile", partial(torch.compile, backend="eager")):
         compiles(PAPERS[name], to / name, batch=4)
-    if name != "ranet":  # its regions are no part of a program, whose pieces are made for each size
-        compiles_once_for_all_sizes(PAPERS[name])
+    compiles_once_for_all_sizes(PAPERS[name])
 
 
 def answers_as_on_the_cpu(paper: Paper, device: str) -> None:
@@ -195,4 +196,5 @@ def test_on_the_cpu_the_same_functions_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_the_cpu_a_compiled_run_is_the_usual_one(tmp_path: Path) -> None:
-    in_a_process(compiles_on_a_cpu, "danet", tmp_path)
+    """PDANet's, which the paper trains on images of many sizes."""
+    in_a_process(compiles_on_a_cpu, "pdanet", tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from largest_tensor import LargestTensor
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from papers.ranet.regions import equations, pairs, tiles
@@ -411,6 +412,17 @@ def test_paths_of_any_length_are_followed_to_their_root() -> None:
     index, number = number_regions(follow)
     assert number.tolist() == [1, 2]
     assert index[1].flatten().tolist() == [0] * 50 + [1] * 50
+
+
+def test_one_program_numbers_the_regions_of_many_sizes(no_type_checks: None) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(number_regions, backend=counter, fullgraph=True)
+    for h, w in ((8, 9), (9, 11), (10, 12), (8, 13), (11, 11)):
+        follow = torch.minimum(torch.randint(h * w, (2, h * w)), torch.arange(h * w)).view(2, h, w)
+        for found, expected in zip(compiled(follow), number_regions(follow), strict=True):
+            assert torch.equal(found, expected)
+    assert counter.frame_count == 2, "one for the first size, and one for all others"
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])

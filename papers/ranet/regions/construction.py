@@ -112,9 +112,9 @@ class RegionConstruction(nn.Module):
 def number_regions(follow: Tensor) -> tuple[Tensor, Tensor]:
     """Return each pixel's region and the number of regions, where pixels (b h w) follow those of lower numbers."""
     root = follow.flatten(1)
-    pixels = root.shape[1]
-    for _ in range(pixels.bit_length()):  # each time, the paths that are left are half as long
-        root = root.gather(1, root)
+    pixels, steps = root.shape[1], 1
+    while steps < pixels:  # which a compiled program asks of a size, and so serves many
+        root, steps = root.gather(1, root), 2 * steps  # each goes as many steps along its path
     first = root == torch.arange(pixels, device=root.device)
     index = (first.cumsum(dim=1) - 1).gather(1, root)
     return index.view_as(follow), first.sum(dim=1)
