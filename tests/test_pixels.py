@@ -1,6 +1,7 @@
 """Decoded pixels in a folder: the same as decoded at each look, and never those of another file."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny import begin, differing, left, recipe
 
-from core.datasets import read
+from core.datasets import cache, read
 from core.datasets.cache import Pixels
 from core.datasets.samples import Pairs, from_files
 from core.images.classes import IGNORE, Classes
@@ -46,6 +47,7 @@ def test_cached_pixels_are_the_decoded_ones(pairs: Pairs, tmp_path: Path, monkey
     assert expected[0][1].tolist() == [[IGNORE, 0, 1], [1, 0, IGNORE]]
     assert cached.fill(quiet=True) == sum(image.nbytes + labels.nbytes for image, labels in expected)
     monkeypatch.delattr(Image, "open")  # nothing is decoded again
+    monkeypatch.delattr(np, "load")  # and no header is read again
     for index, (image, labels) in enumerate(expected):
         assert image.dtype == labels.dtype == cached.image(index).dtype == cached.labels(index).dtype == np.uint8
         assert np.array_equal(cached.image(index), image)
@@ -84,6 +86,13 @@ def test_what_is_done_to_pixels_stays_out_of_the_cache(pairs: Pairs, tmp_path: P
     image[:] = 0
     assert kept.any()
     assert np.array_equal(cached.image(0), kept)
+
+
+@pytest.mark.parametrize("turn", [np.ascontiguousarray, np.asfortranarray])
+def test_pixels_in_any_order_are_found_again(turn: Callable[[np.ndarray], np.ndarray], tmp_path: Path) -> None:
+    path, pixels = tmp_path / "ab.npy", np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    cache._write(path, turn(pixels), "ab")
+    assert np.array_equal(cache._mapped(path, cache._layout(path)), pixels)
 
 
 def test_labels_that_are_not_public_are_ignored_ones(pairs: Pairs) -> None:

@@ -5,13 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from core.datasets import read
 from core.datasets.samples import labels_of
-from core.datasets.transforms import Collate, Order, TestSamples, TrainingSamples, augment, draw_factor
+from core.datasets.transforms import (
+    Collate,
+    Order,
+    TestSamples,
+    TrainingSamples,
+    Window,
+    _scaled_image,
+    augment,
+    draw_factor,
+)
 from core.images.classes import IGNORE
 from core.images.pixels import Normalisation, round_up, scaled_size
 from core.images.reading import read_image
@@ -94,6 +104,32 @@ def test_samples_are_what_torchvision_makes(planar: bool) -> None:
         assert torch.equal(its, theirs)
         assert scaled.shape == expected.shape
         assert torch.equal(scaled, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 7])
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_window_is_scaled_as_in_the_whole_image(channels: int, planar: bool) -> None:
+    """To the last bit, whatever rows and columns are left out."""
+    rng = np.random.default_rng(channels)
+    for _ in range(60):
+        height, width, tall, wide = rng.integers(1, 70, 4).tolist()
+        image = torch.from_numpy(rng.integers(0, 256, (height, width, channels), dtype=np.uint8)).permute(2, 0, 1)
+        image = image.contiguous() if planar else image
+        top, left = int(rng.integers(tall)), int(rng.integers(wide))
+        window = Window(top, left, int(rng.integers(top, tall)) + 1, int(rng.integers(left, wide)) + 1)
+        whole = functional.resize(image, [tall, wide], antialias=True)
+        expected = whole[:, window.top : window.bottom, window.left : window.right]
+        assert torch.equal(_scaled_image(image, (tall, wide), window), expected)
+
+
+def test_only_what_the_window_depends_on_is_scaled() -> None:
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    with LargestTensor() as ours:
+        _scaled_image(image, (800, 800), Window(700, 10, 720, 30))
+    with LargestTensor() as whole:
+        functional.resize(image, [800, 800], antialias=True)
+    assert whole.entries == 3 * 800 * 800
+    assert ours.entries <= 3 * 800 * 20
 
 
 def test_flip_happens_half_of_the_time() -> None:

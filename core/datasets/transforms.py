@@ -5,6 +5,7 @@ Every random number of a training sample comes from a generator that is a pure f
 of processes all see the same samples.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,7 @@ def augment(
     if crop is not None:
         top, left = (int(generator.integers(max(0, length - crop) + 1)) for length in (tall, wide))
         window = Window(top, left, min(top + crop, tall), min(left + crop, wide))
-    if (tall, wide) != (height, width):
-        batch = rearrange(image, "c h w -> 1 c h w")
-        image = nn.functional.interpolate(batch, size=(tall, wide), mode="bilinear", antialias=True)[0]
-    image = image[:, window.top : window.bottom, window.left : window.right]
-    labels = _scaled_labels(labels, (tall, wide), window)
+    image, labels = _scaled_image(image, (tall, wide), window), _scaled_labels(labels, (tall, wide), window)
     if crop is not None and labels.shape != (crop, crop):
         missing = [0, 0, crop - labels.shape[1], crop - labels.shape[0]]  # left, top, right, bottom
         image = functional.pad(image, missing, fill=list(fill))
@@ -82,6 +79,31 @@ class Window(NamedTuple):
     left: int
     bottom: int
     right: int
+
+
+def _scaled_image(image: UInt8[Tensor, "c h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "c tall wide"]:
+    """The window of an image scaled to `size`, the same to the last bit as if all of it were scaled.
+
+    Torch brings an image to its width, in 8 bits, and then to its height. So the first is done for the rows alone that
+    the window depends on, and the second for its columns alone.
+    """
+    (channels, height, width), tall = image.shape, size[0]
+    rows, columns = slice(window.top, window.bottom), slice(window.left, window.right)
+    if size == (height, width) or window.right - window.left == 1:  # torch 2.15 scales one column alone wrongly
+        return _scaled(image, size)[:, rows, columns]
+    reach = max(1.0, height / tall)  # how far from its centre a scaled pixel takes from, in rows of the image
+    first = max(0, math.floor((window.top + 0.5) * height / tall - reach))
+    last = min(height, math.ceil((window.bottom - 0.5) * height / tall + reach) + 1)
+    strip = rearrange(image.new_empty(height, window.right - window.left, channels), "h w c -> c h w")
+    strip[:, first:last] = _scaled(image[:, first:last], (last - first, size[1]))[..., columns]
+    return _scaled(strip, (tall, strip.shape[2]))[:, rows]
+
+
+def _scaled(image: UInt8[Tensor, "c _ _"], size: tuple[int, int]) -> UInt8[Tensor, "c _ _"]:
+    if size == tuple(image.shape[-2:]):
+        return image
+    batch = rearrange(image, "c h w -> 1 c h w")
+    return nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True)[0]
 
 
 def _scaled_labels(labels: UInt8[Tensor, "h w"], size: tuple[int, int], window: Window) -> UInt8[Tensor, "tall wide"]:
