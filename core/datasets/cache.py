@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -131,16 +131,18 @@ class Pixels:
 
 
 class Layout(NamedTuple):
-    """How pixels lie in a cached file: where they begin, in bytes, their shape and their strides."""
+    """How pixels lie in a cached file: where they begin, in bytes, their shape and their order."""
 
     offset: int
     shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    order: Literal["C", "F"]
 
 
 def _layout(path: Path) -> Layout:
-    pixels = np.load(path, mmap_mode="r")
-    return Layout(pixels.offset, pixels.shape, pixels.strides)
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, columns_first, _ = np.lib.format.read_array_header_1_0(file)
+        return Layout(file.tell(), shape, "F" if columns_first else "C")
 
 
 def _mapped(path: Path, layout: Layout) -> np.ndarray:
@@ -150,7 +152,7 @@ def _mapped(path: Path, layout: Layout) -> np.ndarray:
     """
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return np.ndarray(layout.shape, np.uint8, content, layout.offset, layout.strides)
+    return np.ndarray(layout.shape, np.uint8, content, layout.offset, order=layout.order)
 
 
 def _name(source: Source, mapping: str) -> str:
