@@ -18,8 +18,8 @@ network's mIoU less its baseline's. Where the mean gain exceeds the spread of th
 gate trains the baseline as well and holds the gain to the same rule. Elsewhere it prints the recorded gains.
 
 The values stand in learning.toml, which is only appended to; of a seed that was recorded again, the last value counts.
-The demos were recorded some days before their baselines; trained once more after these, seed 0 of all five gave the same
-numbers to the last digit.
+The demos were recorded some days before their baselines; trained once more after these, seed 0 of all five gave the
+same numbers to the last digit.
 The exit code is 0 if all hold, 1 if one falls short, 2 if one could not be judged: fewer than five seeds recorded, or a
 training that ended with an error.
 """

@@ -57,7 +57,7 @@ def test_a_dry_run_writes_the_folder_and_uploads_nothing(
 ) -> None:
     monkeypatch.setattr(publish, "HfApi", None)
     checked: list[Any] = []
-    monkeypatch.setattr(publish.check, "check", checked.append)  # test_hub_round_trip has the real one
+    monkeypatch.setattr(publish.check, "compare", checked.append)  # test_hub_round_trip has the real one
     words = ["publish", "danet-demo", str(run), "--repo", "org/danet-demo", "--dry-run"]
     monkeypatch.setattr("sys.argv", words)
     publish.main()
@@ -85,7 +85,7 @@ def test_a_hub_that_does_not_answer_is_said(
         raise RuntimeError("no\nroute")
 
     monkeypatch.setattr(publish.HfApi, "create_repo", refuse)
-    monkeypatch.setattr(publish.check, "check", lambda _: None)
+    monkeypatch.setattr(publish.check, "compare", lambda _: None)
     monkeypatch.setattr("sys.argv", ["publish", "danet-demo", str(run), "--repo", "org/danet-demo"])
     with pytest.raises(SystemExit):
         publish.main()
