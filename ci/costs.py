@@ -4,7 +4,8 @@
 
 Networks run on the meta device, without memory or arithmetic: the sizes of what autograd keeps for the backward pass
 are added, each storage once, and those of the scores that the loss is computed from. What depends on the image (RANet's
-regions) counts as it was measured, in proportion to the positions of the features.
+regions) counts as it was measured, in proportion to the positions of the features. ci/bench/README.md has what was
+measured of nine trainings beside what is counted for them.
 """
 
 import sys

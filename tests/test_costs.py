@@ -1,6 +1,8 @@
 """What training takes of a GPU: counted, stored, and told."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +31,19 @@ def test_what_is_counted_is_near_to_what_was_measured() -> None:
     danet = PAPERS["danet"]
     fixed, image = costs.kept(danet, danet.recipes["danet-r101-cityscapes"], torch.float32)
     assert 1024 * (fixed + 4 * image) == pytest.approx(19_091, rel=0.02)
+
+
+def test_each_measured_memory_stands_beside_what_is_counted_now() -> None:
+    text = (Path(costs.__file__).parent / "bench" / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(.+?)` \| (\d+) \| (\d+) \|(.+% \|.+% \|)$", text, re.MULTILINE)
+    assert len(lines) == 9
+    for name, crop, batch, cells in lines:
+        recipe, cost = papers.paper_of(name).recipes[name], papers.paper_of(name).costs[name]
+        for bf16, part in enumerate(re.findall(r"([\d.]+) \| ([\d.]+) \| (.\d+) %", cells)):
+            counted, measured, more = map(float, part)
+            assert measured / counted - 1 == pytest.approx(more / 100, abs=0.03)  # of rounded figures
+            if recipe.augmentation.crop == int(crop):
+                assert counted == round(cost.memory(int(batch), bf16=bool(bf16)), 1), name
 
 
 def test_gpus_that_fit() -> None:
