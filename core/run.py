@@ -66,7 +66,7 @@ class Run:
     precision: Precision = "fp32"
     """Of products and convolutions; weights and sums stay float32."""
     compile: bool = False
-    """Compile the network for training; it is tested and saved as it is."""
+    """Compile the network for training, again at the second size of images; it is tested and saved as it is."""
     cuda_graphs: Rare[bool] = False
     """With compile: replay a step's kernels as one graph; for small networks and a fixed crop."""
     channels_last: Rare[ChannelsLast] = "auto"

@@ -31,6 +31,7 @@ CONSTRUCTION = ("tests/test_ranet_construction.py", "-k", "definition or diverge
 INTERACTION = ("tests/test_ranet_interaction.py", "-k", "definition or highest_scores")
 NEIGHBOURHOOD = ("tests/test_ranet_neighbourhood.py",)
 INFERENCE = ("tests/test_inference.py", "-k", "not photo and not large and not strips and not how_many")
+ATTENTION = ("tests/test_attention.py", "-k", "form_is_given or large_enough")
 TRANSFORMS = ("tests/test_transforms.py",)
 
 LOOP = "core/training/loop.py"

@@ -1,6 +1,7 @@
 """Mistakes in what all papers share."""
 
 from ci.planted.mistake import (
+    ATTENTION,
     BACKBONES,
     CAMVID,
     DROPPED,
@@ -79,6 +80,11 @@ MISTAKES = (
     Mistake("images are never reduced", "core/datasets/transforms.py", "generator.uniform(augmentation.scale[0], augmentation.scale[-1])", "generator.uniform(max(1.0, augmentation.scale[0]), augmentation.scale[-1])", TRANSFORMS),
     Mistake("images become brighter, never darker", "core/datasets/transforms.py", "generator.uniform(1 - augmentation.brightness, 1", "generator.uniform(1, 1", TRANSFORMS),
     Mistake("the same order in every epoch", "core/datasets/transforms.py", "np.random.default_rng((self.seed, epoch, 0, 2))", "np.random.default_rng((self.seed, 0, 0, 2))", TRANSFORMS),
+    Mistake("a window scaled without what surrounds it", "core/datasets/transforms.py", "reach = max(1.0, height / tall)", "reach = 0.0", TRANSFORMS),
+    # what costs time or memory alone
+    Mistake("halves raised on a GPU", "core/networks/attention.py", "V.dtype in HALVES and Q.dtype", "V.dtype is None and Q.dtype", ATTENTION),
+    Mistake("small blocks on a GPU", "core/networks/attention.py", "GPU_ENTRIES = 48 * 2**20", "GPU_ENTRIES = 2**21", ATTENTION),
+    Mistake("a program for each size of RANet's maps", "papers/ranet/regions/construction.py", "while steps < pixels:", "for _ in range(pixels.bit_length()):", ("tests/test_ranet_construction.py", "-k", "one_program")),
     # modules switched off
     Mistake("a module that was switched off stays so", "core/networks/parts.py", "        for path, module in kept.items():\n", "        for path, module in ():\n", SWITCHED_OFF),
     Mistake("what weighs becomes 0, not its mean", "core/networks/parts.py", "answer.mean(self.axes, keepdim=True).expand_as(answer)", "(0 * answer)", SWITCHED_OFF),
