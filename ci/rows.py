@@ -32,8 +32,8 @@ ROOT = Path(__file__).parent.parent
 COUNTED = (
     "GPU memory at the batch of the recipe on one GPU, counted by `python -m ci.costs` from what autograd keeps; on "
     "one H200, 18 trainings of eight recipes took from 9 % less to 13 % more (ci/bench/README.md). GPUs that fit: a "
-    "number of GPUs that share the batch, and the size of each, in float32. Hours are those of one H200 with bf16, where "
-    "the speed was measured."
+    "number of GPUs that share the batch, and the size of each, in float32. Hours are those of one H200 with bf16, "
+    "where the speed was measured."
 )
 SERVER = "The labels of this split are not public: only the test server of the data set can measure it."
 

@@ -118,7 +118,10 @@ def program(network: Network, size: tuple[int, int] | None = None) -> ExportedPr
         torch.ops.core.attention.default: _attention,
         torch.ops.aten.adaptive_avg_pool2d.default: part_means,  # ONNX's is for sizes with the traced remainders
     }
-    return exported.run_decompositions(forms)
+    graph = exported.run_decompositions(forms)
+    # torch 2.11 would refuse sizes with other remainders than the traced one, on which no operator depends
+    graph._guards_code = [guard for guard in graph._guards_code if " % " not in guard]
+    return graph
 
 
 def _traced(network: Scores, shape: tuple[int, ...], fixed: bool) -> ExportedProgram:
