@@ -118,7 +118,7 @@ def ladders(chosen: Iterable[Paper]) -> list[Ladder]:
         (network.name, without.name)
         for paper in chosen
         for network, without in paper.ladders
-        if not datasets.find(network.data.name).in_folder
+        if datasets.is_drawn(network.data.name)
     ]
 
 

@@ -53,7 +53,7 @@ def checked(line: dict[str, Any], options: Options) -> Report:
     except ValueError as error:
         judgement = Judgement("regression", "not judged", f"{options.published.name}: {error}")
         return Report(recipe, weights, None, (judgement,))
-    data = options.data / name if datasets.find(name).in_folder else None
+    data = None if datasets.is_drawn(name) else options.data / name
     return check(CheckOptions(recipe, weights, data, gate=gate, workers=options.workers))  # type: ignore[arg-type]
 
 

@@ -107,7 +107,7 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
 
 def briefly(recipe: Recipe[Any], file: Path = learning.RECORDED) -> str:
     """What `ci.learning` has recorded of a recipe: the seeds of trainings that are shorter than the recipe's own."""
-    values = [] if datasets.find(recipe.data.name).in_folder else list(learning.recorded(recipe.name, file).values())
+    values = list(learning.recorded(recipe.name, file).values()) if datasets.is_drawn(recipe.data.name) else []
     if not values:
         return ""
     length = f"{learning.epochs(recipe.name)} of {recipe.optimisation.length} epochs"
@@ -240,7 +240,7 @@ def first_page(entries: Sequence[Entry]) -> str:
             if _public(paper, recipe, row)
         ]
         value, best = max(known, key=lambda pair: pair[0], default=(None, None))  # the first of equal ones
-        pairs = [pair for pair in paper.ladders if datasets.find(pair[0].data.name).in_folder]
+        pairs = [pair for pair in paper.ladders if not datasets.is_drawn(pair[0].data.name)]
         ladder = [latest(recipe.name, "mIoU", entries) for pair in pairs for recipe in pair]
         row = ("none", "", "")
         if value is not None and best is not None:

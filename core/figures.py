@@ -31,9 +31,6 @@ Kind = TypeVar("Kind", bound=Network)
 WIDTH = 3.2
 """Of a picture in a figure, in inches."""
 
-DRAWN = ("scenes", "beacons")
-"""The data sets of drawn pictures."""
-
 PHOTO = "an image file; None: a street of CamVid, or a drawn one for a network that was trained on drawings"
 
 NARROWEST = 16
@@ -73,7 +70,8 @@ def open_photo(photo: Path | None, network: Network) -> Image.Image:
         ValueError: if there is no such file, it can't be read, or it is too narrow for a page.
     """
     if photo is None:
-        drawn = network.about is not None and network.about.recipe.get("data", {}).get("name") in DRAWN
+        trained = network.about.recipe.get("data", {}) if network.about is not None else {}
+        drawn = datasets.is_drawn(trained.get("name"))
         return open_rgb(datasets.read("scenes", None, "test").rows[1].image if drawn else STREET)
     picture = open_rgb(photo)
     require(

@@ -90,9 +90,8 @@ class Publication:
 
     @property
     def drawn(self) -> bool:
-        """Return True if this package draws the data set itself, so that anyone may pass on its pictures."""
-        name = self.about.recipe["data"]["name"]
-        return ":" not in name and not datasets.find(name).in_folder
+        """Return True if it was trained on pictures that anyone may pass on."""
+        return datasets.is_drawn(self.about.recipe["data"]["name"])
 
     @property
     def summary(self) -> str:

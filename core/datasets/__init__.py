@@ -40,6 +40,11 @@ DATASETS: tuple[DataSet, ...] = (
 """All of them, besides those of the Hub, which are values of the same kind."""
 
 
+def is_drawn(name: str | None) -> bool:
+    """Return True if this package draws the pictures of a data set itself, so that anyone may pass them on."""
+    return any(dataset.name == name and not dataset.in_folder for dataset in DATASETS)
+
+
 def find(name: str) -> DataSet:
     """The data set of a name: of one in `DATASETS`, or "hub:org/name" or "stream:org/name" (`core.datasets.sets.hub`).
 
@@ -105,6 +110,7 @@ __all__ = [
     "Pair",
     "Pairs",
     "find",
+    "is_drawn",
     "plain_mapping",
     "read",
     "refuse_absent_split",
