@@ -143,7 +143,7 @@ def of_points(
                 for other in sharing[1:]:
                     mark(one[1], points[other])
             rows[-1].append(_named(f"{', '.join(f'#{other + 1}' for other in sharing)}: ", one))
-    return rows
+    return [row for row in rows if row]
 
 
 def sheet(rows: Sequence[Sequence[Cell]], predictions: Sequence[Prediction]) -> Figure:
@@ -197,7 +197,7 @@ def _legend(predictions: Sequence[Prediction]) -> list[Patch]:
 
 def _same(one: Panel | Curves, other: Panel | Curves) -> bool:
     """Return True if two panels show the same map."""
-    if not isinstance(one, Panel) or not isinstance(other, Panel):
+    if one is other or not isinstance(one, Panel) or not isinstance(other, Panel):
         return one is other
     told = one.title == other.title and one.frame == other.frame and one.dots is other.dots
     return told and torch.equal(one.values, other.values)

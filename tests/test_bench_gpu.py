@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ci.bench import __main__ as bench
 from ci.bench import gpu, step
@@ -79,6 +80,15 @@ def test_programs_are_measured_beside_the_usual_form(monkeypatch: pytest.MonkeyP
     assert [line.name.removeprefix("danet-demo, fp32, ") for line in lines] == programs
     assert {line.usual for line in lines} == {plain.usual}
     assert seen == [False, True]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("small", [True, False])
+def test_without_a_gpu_it_says_so(small: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        gpu.main(small=small)
+    assert stop.value.code == 2
+    assert "--small --device cpu rehearses it" in capsys.readouterr().err
 
 
 def test_graphs_are_refused_on_a_cpu() -> None:

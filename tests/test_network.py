@@ -457,6 +457,7 @@ ABSURD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda config: config.update(architectures=["Network"]), "holds a network of the class Network, not DANet"),
     (lambda config: config.update(architecture=[]), "architecture a table"),
     (lambda config: config.update(about=3), "about must be a table"),
+    (lambda config: config["about"].update(recipe={"data": None}), "about.recipe.data must be a table"),
     (lambda config: config.update(num_classes=10**400), "num_classes must be at most 8192, got 1000"),
     (lambda config: config.update(num_classes=True), "num_classes must be a whole number"),
     (lambda config: config["about"]["recipe"].update(deep=nested(40)), "stand more than 32 deep in one another"),

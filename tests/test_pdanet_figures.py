@@ -8,6 +8,7 @@ from PIL import Image
 from torch.nn import functional
 
 from core.datasets.sets import scenes
+from core.figures import of_points
 from core.images.pixels import to_tensor
 from core.networks.backbones import Backbone
 from papers.pdanet.attention import attention
@@ -50,3 +51,10 @@ def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
 def test_a_baseline_has_nothing_to_draw() -> None:
     with pytest.raises(ValueError, match="no pyramid dual attention"):
         attention(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene())
+
+
+def test_a_point_that_adds_nothing_has_no_row(weights_folder: Path) -> None:
+    network, picture = PDANet.from_pretrained(weights_folder), picture_of_a_scene()
+    assert [len(row) for row in of_points(attention, network, picture, [(9, 88), (9, 88)])] == [len(LEVELS)]
+    apart = of_points(attention, network, picture, [(9, 88), (159, 0)])
+    assert [len(row) for row in apart] == [len(LEVELS), len(LEVELS) - 1]  # of one position there is one map

@@ -68,6 +68,18 @@ def test_a_changed_file_and_another_mapping_are_decoded_again(pairs: Pairs, tmp_
     assert cached.labels(0).tolist() == [[IGNORE, 0, 1], [1, 0, IGNORE]]
 
 
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: os.truncate(path, 0), lambda path: os.truncate(path, 130)])
+def test_what_is_removed_or_cut_while_it_is_used_is_made_again(
+    pairs: Pairs, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    cached = Pixels(pairs, tmp_path / "cache")
+    cached.fill(quiet=True)
+    for path in files(tmp_path / "cache"):
+        harm(path)
+    assert np.array_equal(cached.image(0), Pixels(pairs).image(0))
+    assert cached.labels(0).tolist() == [[IGNORE, 0, 1], [1, 0, IGNORE]]
+
+
 def test_embedded_images_are_known_by_their_bytes(tmp_path: Path) -> None:
     scenes = read("scenes", None, "val")
     few = replace(scenes, rows=scenes.rows[4:6])

@@ -83,7 +83,7 @@ def main(minutes: float = 8.0, device: str = "cuda", to: Path | None = None, sma
         to: a file for all figures, as JSON, written after each part.
         small: a rehearsal of a few seconds, which has no meaning and runs on a CPU too.
     """
-    if not small and not torch.cuda.is_available():
+    if device.startswith("cuda") and not torch.cuda.is_available():
         refuse("ci.bench gpu measures a GPU, and PyTorch finds none here; --small --device cpu rehearses it")
     until = time.perf_counter() + 60 * minutes
     parts: list[dict[str, Any]] = []

@@ -120,13 +120,17 @@ class Pixels:
             return decode()
         name = _name(source, mapping)
         path = self.cache / name[:2] / f"{name}.npy"
-        if name not in self.layouts:
-            if path.is_file() and not _is_sound(path, name):
-                logging.getLogger(__name__).warning("%s is damaged or of another image; it is made again", path)
-                path.unlink(missing_ok=True)
-            if not path.is_file():
-                _write(path, decode(), name)
-            self.layouts[name] = _layout(path)
+        if name in self.layouts:
+            try:
+                return _mapped(path, self.layouts[name])
+            except (OSError, ValueError, TypeError):  # it was removed or cut since; look at it again
+                pass
+        if path.is_file() and not _is_sound(path, name):
+            logging.getLogger(__name__).warning("%s is damaged or of another image; it is made again", path)
+            path.unlink(missing_ok=True)
+        if not path.is_file():
+            _write(path, decode(), name)
+        self.layouts[name] = _layout(path)
         return _mapped(path, self.layouts[name])
 
 
