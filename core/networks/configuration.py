@@ -60,8 +60,9 @@ def read(folder: Path) -> dict[str, Any]:
             raise ValueError("num_classes must be a whole number and architecture a table")
         if not isinstance(config["normalisation"], dict):
             raise ValueError("normalisation must be a table")
-        if not isinstance((about.get("recipe") or {}).get("data", {}), dict):
-            raise ValueError("about.recipe.data must be a table")
+        recipe = about.get("recipe") or {}
+        require(isinstance(recipe, dict), "about.recipe must be a table")
+        require(isinstance(recipe.get("data", {}), dict), "about.recipe.data must be a table")
         protocol = about.get("protocol") or {}
         _refuse_absurd({name: config[name] for name in ("num_classes", "architecture")} | {"protocol": protocol})
         scales = from_json(Protocol, protocol).scales
