@@ -10,6 +10,7 @@ from PIL import Image
 from test_ranet import TINY, VARIANTS, drawn
 
 from core.datasets.sets import scenes
+from core.figures import open_photo
 from core.images.classes import Classes
 from core.images.painting import numbered
 from core.images.pixels import as_tested, to_tensor
@@ -149,6 +150,7 @@ def test_a_state_is_drawn_while_its_run_goes_on(folder: Path) -> None:
         assert (name, protocol) == ("ranet-demo, step 7", RECIPES[DEMO].protocol)
         assert network.classes.names[0] == "road"
         assert not network.training
+        assert open_photo(None, network).size == (128, 128)  # of drawings it has learned, so one is drawn
     final, _, _ = figures.load(str(folder))
     for one, other in zip(network.parameters(), final.parameters(), strict=True):
         assert torch.equal(one, other)

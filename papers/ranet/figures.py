@@ -64,7 +64,7 @@ def load(where: str) -> tuple[RANet, str, Protocol]:
         network.load_state_dict(content["network"])
         classes = datasets.find(recipe.data.name).classes
         if classes is not None and len(classes) == recipe.data.num_classes:
-            network.about = About(classes, recipe.protocol)
+            network.about = About(classes, recipe.protocol, content["recipe"])
         return network.eval(), f"{recipe.name}, step {content['step']}", recipe.protocol
     network = RANet.from_pretrained(where)
     return network, where, network.about.protocol if network.about else Protocol()
