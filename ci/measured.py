@@ -36,10 +36,9 @@ import tyro
 from core import files
 from core.errors import door, require
 from core.networks import repository
-from core.networks.repository import CONFIG, WEIGHTS
+from core.networks.repository import CONFIG, WEIGHTS, shipped
 from core.training.folder import SCORE
 from core.values import differences
-from hub.networks import shipped
 from papers import paper_of
 
 MEASURED = Path(__file__).parent / "measured.toml"

@@ -106,11 +106,11 @@ def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:
 
 
 def briefly(recipe: Recipe[Any], file: Path = learning.RECORDED) -> str:
-    """What `ci.learning` has recorded of a recipe: the seeds of trainings that are shorter than the recipe's own."""
+    """What `ci.learning` has recorded of a recipe: seeds of trainings by one thread, shorter than its own."""
     values = list(learning.recorded(recipe.name, file).values()) if datasets.is_drawn(recipe.data.name) else []
     if not values:
         return ""
-    length = f"{learning.epochs(recipe.name)} of {recipe.optimisation.length} epochs"
+    length = f"{learning.epochs(recipe.name)} of {recipe.optimisation.length} epochs, 1 thread"
     return _of_seeds(values, f", {len(values)} seeds of {length}")
 
 
@@ -176,8 +176,8 @@ def needs(paper: Paper) -> str:
         )
         lines.setdefault(cells, []).append(f"`{name}`")
     headings = ("recipes", "crop", "batch", "GiB, float32", "GiB, bf16", "GPUs that fit, GiB", "hours")
-    rows = [(", ".join(names), *cells) for cells, names in lines.items()]
-    return "\n\n".join([COUNTED, table(headings, rows), FITS])
+    together = [(", ".join(names), *cells) for cells, names in lines.items()]
+    return "\n\n".join([COUNTED, table(headings, together), FITS])
 
 
 def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> str:

@@ -92,8 +92,7 @@ def sheet(kind: type[Network], options: Options) -> Image.Image:
 
 def _pairs(network: Network, options: Options) -> Pairs:
     """The images: those by which the network is tested, unless another data set or split is asked for."""
-    trained = network.about.recipe.get("data", {}) if network.about is not None else {}
-    name, split = options.dataset or trained.get("name"), options.split or trained.get("test")
+    name, split = options.dataset or network.learned_from.get("name"), options.split or network.learned_from.get("test")
     if name is None or split is None:
         raise ValueError("these weights do not say what they are tested on; pass --dataset and --split")
     return datasets.read(name, options.data, split)

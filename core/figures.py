@@ -70,8 +70,7 @@ def open_photo(photo: Path | None, network: Network) -> Image.Image:
         ValueError: if there is no such file, it can't be read, or it is too narrow for a page.
     """
     if photo is None:
-        trained = network.about.recipe.get("data", {}) if network.about is not None else {}
-        drawn = datasets.is_drawn(trained.get("name"))
+        drawn = datasets.is_drawn(network.learned_from.get("name"))
         return open_rgb(datasets.read("scenes", None, "test").rows[1].image if drawn else STREET)
     picture = open_rgb(photo)
     require(

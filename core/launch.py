@@ -31,4 +31,4 @@ def evaluate(paper: Paper) -> None:
         network = paper.tested_by.get(options.recipe.name, paper.network)
         score = evaluate_checkpoint(network, options)
         if score is not None and paper.remark is not None:
-            PartialState().print(paper.remark(options.recipe.data, score.mean_iou) or "", end="")
+            PartialState().print(paper.remark(options.recipe.data, score.mean_iou), end="")

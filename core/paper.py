@@ -61,7 +61,8 @@ class Paper:
         loss_weights: further arguments of `loss` that an architecture decides.
         tested_by: the network that tests a recipe's weights where it is not `network`, by recipe.
         golden_merge: how the golden network of `ci.golden` merges its answers.
-        remark: a line under a test's table, by the data set and the mean IoU, where the paper prints another number.
+        remark: a line under a test's table, by the data set and the mean IoU, where the paper prints another number;
+            empty elsewhere.
     """
 
     name: str
@@ -79,7 +80,7 @@ class Paper:
     loss_weights: Callable[[Any], dict[str, float]] | None = None
     tested_by: Mapping[str, type[Network]] = field(default_factory=dict)
     golden_merge: Literal["softmax", "scores", "exp"] = "softmax"
-    remark: Callable[[Data, float], str | None] | None = None
+    remark: Callable[[Data, float], str] | None = None
 
     def objective(self, architecture: Any) -> Loss:
         """The loss of a network of this architecture."""

@@ -215,7 +215,7 @@ def export(network: Network, to: Path, size: tuple[int, int] | None = None) -> s
     Raises:
         ValueError: if it can't be exported, or answers otherwise.
     """
-    why = network.without_graph()
+    why = network.why_no_graph()
     require(why is None, why or "")
     make_folder(to.parent)  # now, and not after the tracing
     exported = program(network, size)

@@ -12,6 +12,8 @@ from core.networks.words import refuse_foreign
 ORIGIN = "weights"
 """What is recorded as changed in weights that this source tree did not train: where they come from."""
 
+shipped = repository.shipped
+
 
 def from_pretrained(
     folder_or_repository: str | Path,
@@ -56,8 +58,3 @@ def from_pretrained(
         num_classes=num_classes,
         map_location=map_location,
     )
-
-
-def shipped() -> tuple[str, ...]:
-    """The names of the bundled networks."""
-    return tuple(sorted(file.parent.name for file in repository.SHIPPED.glob(f"[!.]*/{repository.CONFIG}")))

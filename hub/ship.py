@@ -31,7 +31,6 @@ from core.testing.report import evaluate_checkpoint
 from core.training.folder import SCORE
 from core.values import to_json
 from hub import card, publish
-from hub.networks import shipped
 from hub.publication import STARTS_FROM, Changes, Publication
 
 LARGEST_FILE = 2_000_000
@@ -141,7 +140,7 @@ def refuse_too_large(weights: Path, name: str) -> None:
         ValueError: naming both sizes.
     """
     size = weights.stat().st_size
-    others = [repository.SHIPPED / other / repository.WEIGHTS for other in shipped() if other != name]
+    others = [repository.SHIPPED / other / repository.WEIGHTS for other in repository.shipped() if other != name]
     total = size + sum(file.stat().st_size for file in others)
     require(
         size <= LARGEST_FILE and total <= LARGEST_TOGETHER,

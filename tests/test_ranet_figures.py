@@ -175,12 +175,15 @@ def test_the_command_writes_a_row_for_each_checkpoint(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture_of_a_scene().save(tmp_path / "photo.png")
-    heights = []
+    heights, loaded, load = [], list[str](), figures.load
+    monkeypatch.setattr(figures, "load", lambda where: load(loaded.append(where) or where))
     for number, weights in enumerate(([folder], [folder / "early", folder])):
         words = [word for where in weights for word in ("--weights", str(where))]
         target = str(tmp_path / f"{number}.png")
         monkeypatch.setattr(sys, "argv", ["figures.py", str(tmp_path / "photo.png"), *words, "--to", target])
         figures.main()
+        assert loaded == list(map(str, weights))  # and not the bundled network too
+        loaded.clear()
         with Image.open(target) as opened:
             heights.append(opened.height)
             assert len(opened.convert("RGB").getcolors(2**24)) > 100

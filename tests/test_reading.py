@@ -154,6 +154,8 @@ def test_what_is_no_image_is_named(content: bytes, words: str, tmp_path: Path) -
     (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
     with pytest.raises(ValueError, match=r"b\.png is a link that leads nowhere"):
         read_image(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="is a folder; give one of the files in it"):
+        read_image(tmp_path)
     with pytest.raises(ValueError, match="addresses are not read; download the file"):
         read_image(Path("https://example.org/a.png"))
 

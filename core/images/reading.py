@@ -214,7 +214,7 @@ def missing(source: Path, kind: str = "image") -> str:
     if source.is_symlink():
         return f"{source} is a link that leads nowhere ({os.readlink(source)})"
     if source.is_dir():
-        return f"{source} is a folder; python -m hub.predict takes folders"
+        return f"{source} is a folder; give one of the files in it"
     if source.parts and source.parts[0] in ("http:", "https:"):
         return "addresses are not read; download the file and pass its path"
     return f"there is no {kind} file {source}"

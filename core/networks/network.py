@@ -100,6 +100,12 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         self._hub_mixin_config = {**(self._hub_mixin_config or {}), "about": to_json(about)}
 
     @property
+    def learned_from(self) -> Mapping[str, Any]:
+        """The data set and the splits of its recipe; empty for a network that was only built."""
+        about = self.about
+        return about.recipe.get("data", {}) if about else {}
+
+    @property
     def classes(self) -> Classes:
         """The classes it was trained for; numbered ones for a network that was only built."""
         about = self.about
@@ -114,7 +120,7 @@ class Network(Segmenter, PyTorchModelHubMixin, model_card_template=CARD, tags=["
         """What can be switched off in this network once it is trained: the modules of its paper, with stand-ins."""
         return {}
 
-    def without_graph(self) -> str | None:
+    def why_no_graph(self) -> str | None:
         """Why this network can't be exported as a graph, and what works; None if it can."""
         return None
 

@@ -42,6 +42,11 @@ def local(where: str | Path) -> Path | None:
     return shipped if shipped.parent == SHIPPED and shipped.is_dir() else None
 
 
+def shipped() -> tuple[str, ...]:
+    """The names of the bundled networks."""
+    return tuple(sorted(file.parent.name for file in SHIPPED.glob(f"[!.]*/{CONFIG}")))
+
+
 def named(where: str | Path) -> str:
     """The name of a checkpoint as a text.
 
@@ -152,8 +157,8 @@ def _no_folder(where: str) -> str:
     places = [path.parent] if len(path.parts) > 1 else [path.parent, Run.to]
     beside = [str(file.parent) for place in places for file in sorted(place.glob(f"[!.]*/{CONFIG}"))]
     found = f"beside it are {listed(beside)}" if beside else "no checkpoint lies beside it"
-    if len(path.parts) == 1 and SHIPPED.is_dir():
-        found += f"; bundled networks are {listed(sorted(folder.name for folder in SHIPPED.iterdir()))}"
+    if len(path.parts) == 1 and (bundled := shipped()):
+        found += f"; bundled networks are {listed(bundled)}"
     if where.startswith("~"):
         return f"there is no folder {where}; give the whole path instead of ~"
     if path.parts[0] != path.anchor and len(path.parts) == 2:

@@ -21,7 +21,7 @@ import tyro
 from core import machine
 from core.errors import door, require
 from core.memory import device_of
-from hub.networks import shipped
+from core.networks.repository import shipped
 from hub.page.answers import Shelf
 
 SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}

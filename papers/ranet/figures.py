@@ -39,7 +39,7 @@ class Options:
     weights: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help=f"{WHERE}, or a state.pt; one row each"),
-    ] = ("ranet-tiny-camvid",)
+    ] = ()
     side: Annotated[int | None, tyro.conf.arg(help="longest side in pixels; None: as the network is tested")] = None
     category: Annotated[
         str | None, tyro.conf.arg(help="draw its regions alone, as Figure 5 does; None: all regions")
@@ -79,7 +79,7 @@ def figure(options: Options) -> Figure:
     refuse_no_picture(options.to)
     if options.side is not None and options.side < 1:
         raise ValueError(f"--side must be at least 1 pixel, got {options.side}")
-    loaded = [load(where) for where in options.weights]
+    loaded = [load(where) for where in options.weights or ("ranet-tiny-camvid",)]
     picture = open_photo(options.photo, loaded[0][0])
     rows, predictions = [], []
     for network, name, protocol in loaded:

@@ -210,7 +210,7 @@ class RANet(Network):
         boundary = enlarged(self.classify_boundary(features))
         return Output(scores, enlarged(coarse), boundary, enlarged(coarse_boundary))
 
-    def without_graph(self) -> str | None:
+    def why_no_graph(self) -> str | None:
         """The image decides how many representatives there are, so networks with regions are no graphs."""
         if self.construct is None:
             return None

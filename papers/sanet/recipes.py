@@ -351,10 +351,10 @@ def with_missed_background(mean_iou: float, num_classes: int) -> float:
     return mean_iou * num_classes / (num_classes + 1)
 
 
-def remark(data: Data, mean_iou: float) -> str | None:
+def remark(data: Data, mean_iou: float) -> str:
     """What the paper calls 60 classes with background, on PASCAL Context with 59 classes."""
     if data.name != PASCAL_CONTEXT_59.name:
-        return None
+        return ""
     value = 100 * with_missed_background(mean_iou, data.num_classes)
     return f"mIoU x 59/60, the paper's 60 classes with background: {value:.2f}\n"
 
