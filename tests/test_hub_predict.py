@@ -126,7 +126,7 @@ def test_bad_input_leaves_with_a_sentence(
 ) -> None:
     photo = picture(tmp_path / "photo.png")
     for words, sentence in (
-        ((weights, tmp_path / "absent.png"), "there is no image file"),
+        ((weights, tmp_path / "absent.png"), f"there is no image file {tmp_path / 'absent.png'}; give files"),
         ((weights, photo, "--opacity", "2"), "--opacity must be from 0"),
         ((weights,), "give image files, or folders that hold files"),
         ((weights, photo, "--precision", "fp16", "--device", "cpu"), "fp16 needs a GPU"),

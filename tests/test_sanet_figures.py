@@ -84,12 +84,15 @@ def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     assert titles[:2] == ["image", "prediction"]
     of_groups = [title for title in titles if title.endswith("pixel group")]
     assert of_groups == [f"#{point}: head {head}: pixel group" for point in (1, 2) for head in (4, 1)]
-    for head, part, name in ((4, "output", "class {}"), (1, "main", "map {}")):
-        maps = getattr(channels[head], part)
-        for number, point in enumerate(((5, 6), (150, 90)), start=1):
-            most = attention.most_activated(maps, *position_of(point, picture, maps)) + (head == 1)
-            (title,) = [title for title in titles if title.endswith(f"head {head}, {part}: {name.format(most)}")]
-            assert f"#{number}" in title
+    shown: dict[str, list[str]] = {}  # the points of each map
+    for number, point in enumerate(((5, 6), (150, 90)), start=1):
+        for head, kind in ((4, "class"), (1, "map")):
+            for part in ("main", "attention", "output"):
+                maps = getattr(channels[head], part)
+                most = attention.most_activated(maps, *position_of(point, picture, maps)) + (head == 1)
+                shown.setdefault(f"head {head}, {part}: {kind} {most}", []).append(f"#{number}")
+    expected = [f"{', '.join(points)}: {title}" for title, points in shown.items()]
+    assert sorted(titles[2:]) == sorted([*of_groups, *expected])
 
 
 def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:

@@ -1,7 +1,7 @@
 """See what networks see, in a browser: python -m hub.page [WEIGHTS...]
 
-Choose a network, drop a photograph or take an embedded scene, and click a pixel: what does it attend to? Without
-WEIGHTS there are the bundled networks. Needs `pip install -e ".[page]"`.
+Choose a network, drop a photograph or take a picture that is there, and click a pixel: what does it attend to?
+Without WEIGHTS there are the bundled networks. Needs `pip install -e ".[page]"`.
 
 Everything stays on this machine: no telemetry, no fonts or scripts from elsewhere, no address in the open unless
 `--share`. Uploads are deleted as soon as they are decoded, and what is shown is kept in memory alone, for a while.
