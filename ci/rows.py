@@ -25,7 +25,7 @@ from core import datasets
 from core.command import FITS
 from core.datasets import servers
 from core.paper import Paper
-from core.recipe import Protocol, Recipe, Reported
+from core.recipe import Recipe, Reported
 from hub.markdown import table
 
 ROOT = Path(__file__).parent.parent
@@ -67,28 +67,11 @@ def rows(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) -> Iterat
                 name,
                 recipe.summary,
                 f"{row.table}, {row.split}" if row else recipe.data.test,
-                in_words(recipe.protocol),
+                recipe.protocol.in_words(),
                 metric,
                 f"{row.value:.2f}" if row else "none",
                 "; ".join(filter(None, (latest(name, metric, entries), briefly(recipe)))),
             )
-
-
-def in_words(protocol: Protocol) -> str:
-    """A protocol in a few words: windows or the whole image, its size, scales, and whether it is mirrored."""
-    words = ["whole image" if protocol.crop is None else f"windows of {protocol.crop} every {protocol.stride}"]
-    if protocol.base is not None:
-        words.append(f"{protocol.edge} edge {protocol.base}")
-    if protocol.limit is not None:
-        words.append(f"at most {protocol.limit}")
-    if protocol.scales != (1.0,):
-        low, high = min(protocol.scales), max(protocol.scales)
-        words.append(f"{len(protocol.scales)} scales {low:g} to {high:g}" if low != high else f"scale {low:g}")
-    if protocol.flip:
-        words.append("mirrored")
-    if protocol.border == "padded":
-        words.append("last windows padded")
-    return ", ".join(words)
 
 
 def latest(name: str, metric: str, entries: Sequence[Entry]) -> str:

@@ -240,6 +240,26 @@ class Protocol:
             f"protocol.scales must be one or more positive factors, got {self.scales}",
         )
 
+    def in_words(self) -> str:
+        """Return it as it stands in a table: all that differs from a whole image at its own size."""
+        words = ["whole image" if self.crop is None else f"windows of {self.crop} every {self.stride}"]
+        if self.base is not None:
+            words.append(f"{self.edge} edge {self.base}")
+        if self.limit is not None:
+            words.append(f"longest side at most {self.limit}")
+        if self.multiple > 1:
+            words.append(f"sides rounded up to multiples of {self.multiple}")
+        if self.scales != (1.0,):
+            several = "scales" if len(self.scales) > 1 else "scale"
+            words.append(f"{several} {' '.join(f'{scale:g}' for scale in self.scales)}")
+        if self.flip:
+            words.append("mirrored")
+        if self.border == "padded":
+            words.append("last windows padded")
+        if self.merge != "softmax":
+            words.append(f"merged by {self.merge}")
+        return ", ".join(words)
+
 
 @dataclass(frozen=True)
 class Recipe(Generic[AnyArchitecture]):

@@ -6,7 +6,6 @@ Every number comes from the recipe (reported) or from a score that a test wrote 
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
-from core.recipe import Protocol
 from hub.markdown import code, plain, table
 from hub.publication import METRICS, Publication
 
@@ -16,7 +15,7 @@ def model_index(publication: Publication) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-segmentation",
-            task_name=f"semantic segmentation, {in_words(recipe.protocol)}",
+            task_name=f"semantic segmentation, {recipe.protocol.in_words()}",
             dataset_type=publication.data,
             dataset_name=publication.terms.title,
             dataset_split=score["split"],
@@ -41,7 +40,7 @@ def eval_results(publication: Publication) -> str:
             date=score["date"],
             source_url=f"{publication.url}/blob/main/{publication.file_of(recipe)}",
             source_name=publication.file_of(recipe),
-            notes=f"{publication.name_of(recipe)}: {score['split']} split, {in_words(recipe.protocol)}",
+            notes=f"{publication.name_of(recipe)}: {score['split']} split, {recipe.protocol.in_words()}",
         )
         for recipe, score in publication.scores
         for key, _ in METRICS.values()
@@ -65,7 +64,7 @@ def results(publication: Publication) -> str:
         for metric, split, value in cells:
             measured = f"{score[METRICS[metric][0]]:.2f}" if split == score["split"] else ""
             name = code(publication.name_of(recipe))
-            lines.append((name, metric, plain(split), in_words(recipe.protocol), plain(value), measured))
+            lines.append((name, metric, plain(split), recipe.protocol.in_words(), plain(value), measured))
     return table(("row", "metric", "split", "protocol", "reported", "measured"), lines)
 
 
@@ -85,19 +84,3 @@ def per_class(publication: Publication) -> str:
         values = [score["iou"][name] for _, score in publication.scores]
         rows.append((plain(name), *("absent" if value is None else f"{value:.2f}" for value in values)))
     return table(("class", *(code(publication.name_of(recipe)) for recipe, _ in publication.scores)), rows)
-
-
-def in_words(protocol: Protocol) -> str:
-    """A protocol as it stands in a table."""
-    words = ["whole image" if protocol.crop is None else f"windows of {protocol.crop} in steps of {protocol.stride}"]
-    if protocol.base is not None:
-        words.append(f"{protocol.edge} edge {protocol.base}")
-    if protocol.limit is not None:
-        words.append(f"longest side at most {protocol.limit}")
-    if protocol.multiple > 1:
-        words.append(f"sides rounded up to multiples of {protocol.multiple}")
-    words.append("one scale" if protocol.scales == (1.0,) else f"scales {' '.join(f'{s:g}' for s in protocol.scales)}")
-    words += ["mirrored"] if protocol.flip else []
-    words += ["last windows padded"] if protocol.border == "padded" else []
-    words += ["merged by exp"] if protocol.merge == "exp" else []
-    return ", ".join(words)

@@ -24,7 +24,7 @@ from core.values import to_json
 from hub import publish
 from hub.history import training_command
 from hub.publish import Options, gather, write
-from hub.results import in_words, results
+from hub.results import results
 from papers.danet.recipes import RECIPES
 
 CHANGED = replace(
@@ -103,7 +103,7 @@ def test_the_card_can_be_read_back(run: Path) -> None:
     assert results["accuracy"].metric_value == measured["pixel_accuracy"]
     for result in results.values():
         assert (result.dataset_type, result.dataset_name, result.dataset_split) == ("scenes", "Scenes", "val")
-        assert in_words(DEMO.protocol) in str(result.task_name)
+        assert DEMO.protocol.in_words() in str(result.task_name)
         assert str(result.source_url).endswith("/org/danet-demo/blob/main/score.json")
     data = card.data.to_dict()
     assert (data["pipeline_tag"], data["license"]) == ("image-segmentation", "apache-2.0")
@@ -119,14 +119,14 @@ def test_the_results_of_the_hub_can_be_read_back(run: Path) -> None:
     assert set(entries) == {"mean_iou", "pixel_accuracy"}
     for key, entry in entries.items():
         assert (entry.dataset_id, entry.value, entry.date) == ("scenes", measured[key], measured["date"])
-        assert entry.notes == f"danet-demo: val split, {in_words(DEMO.protocol)}"
+        assert entry.notes == f"danet-demo: val split, {DEMO.protocol.in_words()}"
         assert entry.source_name == "score.json"
 
 
 def test_the_text_of_the_card(run: Path) -> None:
     text = card_of(Options("danet-demo", run, "org/danet-demo")).text
     measured = json.loads((run / "score.json").read_text())
-    row = f"| `danet-demo` | mIoU | val | {in_words(DEMO.protocol)} | none | {measured['mean_iou']:.2f} |"
+    row = f"| `danet-demo` | mIoU | val | {DEMO.protocol.in_words()} | none | {measured['mean_iou']:.2f} |"
     assert row in text
     for name, value in measured["iou"].items():
         assert f"| {name} | {'absent' if value is None else f'{value:.2f}'} |" in text
@@ -156,8 +156,8 @@ def publication(finished: Path, name: str, value: float = 50.0) -> publish.Publi
 
 def test_reported_numbers_stand_beside_measured_ones(finished: Path) -> None:
     told = publication(finished, "danet-r101-cityscapes", value=12.3456)
-    words = in_words(told.recipe.protocol)
-    assert words == "windows of 768 in steps of 512, one scale, mirrored, merged by exp"
+    words = told.recipe.protocol.in_words()
+    assert words == "windows of 768 every 512, mirrored, merged by exp"
     table = results(told)
     assert f"| `danet-r101-cityscapes` | mIoU | val | {words} | 79.94 (DANet, Table 2) | 12.35 |" in table
     assert f"| `danet-r101-cityscapes` | pixel accuracy | val | {words} | none | " in table
@@ -226,7 +226,7 @@ def test_a_changed_recipe_is_refused_under_the_name_of_a_row(tmp_path: Path) -> 
         "pixel accuracy (%), danet-demo, changed",
     }
     assert "- `optimisation.batch`: 16 -> 8" in text
-    assert in_words(CHANGED.protocol) in text
+    assert CHANGED.protocol.in_words() in text
 
 
 def test_a_recipe_that_changed_since_is_noticed(tmp_path: Path) -> None:

@@ -101,3 +101,20 @@ def test_shapes_are_checked_while_the_tests_run() -> None:
     assert not jaxtyping.config.jaxtyping_disable
     with pytest.raises(jaxtyping.TypeCheckError):
         cross_entropy(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        (Protocol(), "whole image"),
+        (Protocol(crop=768, stride=512, flip=True, merge="exp"), "windows of 768 every 512, mirrored, merged by exp"),
+        (
+            Protocol(base=600, edge="short", limit=1000, multiple=8),
+            "whole image, short edge 600, longest side at most 1000, sides rounded up to multiples of 8",
+        ),
+        (Protocol(scales=(0.5, 2.0, 1.0), border="padded"), "whole image, scales 0.5 2 1, last windows padded"),
+        (Protocol(scales=(0.75,)), "whole image, scale 0.75"),
+    ],
+)
+def test_a_protocol_in_words(protocol: Protocol, words: str) -> None:
+    assert protocol.in_words() == words

@@ -19,14 +19,12 @@ from ci.rows import (
     caveats,
     circumstances,
     first_page,
-    in_words,
     latest,
     listing,
     main,
     on_embedded_pictures,
     spent,
 )
-from core.recipe import Protocol
 from hub.markdown import table
 
 Printed = dict[str, tuple[tuple[str, str, float], ...]]
@@ -200,20 +198,6 @@ def test_a_changed_recipe_is_not_the_row() -> None:
         "| `danet-demo`, changed | 0 | 60.00 | 90.00 | `train.py` | c | CPU | 30 min | 2026-11-21 | 1, 2, 3 |" in told
     )
     assert told.endswith("\n\n1. One seed.\n2. A long run.\n3. Changed: optimisation.batch: 16 -> 8.")
-
-
-@pytest.mark.parametrize(
-    ("protocol", "words"),
-    [
-        (Protocol(), "whole image"),
-        (Protocol(crop=768, stride=512, flip=True), "windows of 768 every 512, mirrored"),
-        (Protocol(base=600, edge="short", limit=1000), "whole image, short edge 600, at most 1000"),
-        (Protocol(scales=(0.5, 2.0, 1.0)), "whole image, 3 scales 0.5 to 2"),
-        (Protocol(scales=(0.75,)), "whole image, scale 0.75"),
-    ],
-)
-def test_a_protocol_in_words(protocol: Protocol, words: str) -> None:
-    assert in_words(protocol) == words
 
 
 def test_hours_are_told_in_the_unit_that_suits_them() -> None:
