@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,9 @@ FOREIGN = (
 )
 
 FAILED, PASSED = 1, 0  # of pytest; every other code says that it broke off
+
+ONE_FORK = threading.Lock()
+"""Held while a process is forked: what is forked while another thread forks finds libraries half prepared for it."""
 
 Verdict = Literal["noticed", "missed", "not judged"]
 
@@ -78,7 +82,8 @@ def copy_tree(to: Path) -> Path:
 def passes(tree: Path, tests: Sequence[str]) -> int:
     """Run tests in a tree, in a process of their own, and return pytest's exit code."""
     process = multiprocessing.get_context("fork").Process(target=_pytest, args=(tree, tests))
-    process.start()
+    with ONE_FORK:
+        process.start()
     process.join()
     return process.exitcode if process.exitcode is not None else -1
 
@@ -92,7 +97,7 @@ def _pytest(tree: Path, tests: Sequence[str]) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is needed, and they take a quarter of a short run
     os.chdir(tree)
     for name, module in list(sys.modules.items()):
-        if _ours(Path(getattr(module, "__file__", None) or "/")) or name in OURS:
+        if name != "__main__" and (name in OURS or _ours(Path(getattr(module, "__file__", None) or "/"))):
             del sys.modules[name]
     elsewhere = [path for path in sys.path if not _ours(Path(path or ROOT).resolve())]
     sys.path[:] = [str(tree), *elsewhere]
