@@ -68,7 +68,7 @@ def imitate() -> None:
     signal.Signals = enum.IntEnum("Signals", {name: int(signal.Signals[name]) for name in names})  # type: ignore[misc]
     del signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT  # torch's own processes need SIGCHLD here
     del os.sched_getaffinity
-    os.process_cpu_count = os.cpu_count  # which asks the former, since Python 3.13
+    os.process_cpu_count = os.cpu_count  # since Python 3.13; on Linux it asks what is deleted above
     multiprocessing.set_start_method("spawn", force=True)
 
 
