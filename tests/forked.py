@@ -44,6 +44,10 @@ def fork(work: Callable[..., object], *given: Any, log: Path, **variables: str) 
 def begin(work: Callable[..., object], given: tuple[Any, ...], log: str, variables: dict[str, str]) -> None:
     """What the process does."""
     os.environ.update(variables)
+    if "HF_ENDPOINT" in variables:  # which was read as these were imported
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("huggingface_hub", "core", "papers", "hub"):
+                del sys.modules[name]
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(file, stream.fileno())

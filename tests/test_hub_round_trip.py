@@ -2,15 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
-import tiny
 import torch
 from hub_runs import demo_network, finished_run
 from hub_server import TOKEN, Hub, Repository
@@ -37,7 +36,6 @@ class RoundTrip:
 def command(*words: str, url: str, home: Path, **environment: str) -> str:
     """Run a process that takes `url` for the Hub and `home` for its cache, and return what it prints."""
     chosen = {
-        **tiny.environment(),
         "HF_ENDPOINT": url,
         "HF_HOME": str(home),
         "HF_TOKEN": TOKEN,
@@ -46,9 +44,9 @@ def command(*words: str, url: str, home: Path, **environment: str) -> str:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         **environment,
     }
-    done = subprocess.run([sys.executable, *words], env=chosen, capture_output=True, text=True)
+    done = forked.served([sys.executable, *words], env=chosen)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -119,10 +119,11 @@ def test_the_objective_is_made_of_named_scalars(paper: Paper) -> None:
     assert [float(term.detach()) for term in ignored.values()] == [0.0] * len(terms)
 
 
-@pytest.fixture(params=list(papers.every()), ids=papers.NAMES)
-def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Paper, Network, Path]:
+@pytest.fixture(scope="module", params=list(papers.every()), ids=papers.NAMES)
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Paper, Network, Path]:
     """The demo's network with weights drawn from their names, and the folder where it was saved."""
     paper: Paper = request.param
+    folder = tmp_path_factory.mktemp(paper.folder)
     network = paper.build(paper.recipes[paper.demo])
     network.load_state_dict(weights({key: tuple(value.shape) for key, value in network.state_dict().items()}))
     names = [f"class {label}" for label in range(network.num_classes)]
@@ -133,8 +134,15 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Paper, Networ
         changed={"optimisation.batch": [16, 8]},
         commit="0123abc",
     )
-    network.eval().save_pretrained(tmp_path / "run")
-    return paper, network, tmp_path / "run"
+    network.eval().save_pretrained(folder)
+    return paper, network, folder
+
+
+@pytest.fixture
+def saved(demo: tuple[Paper, Network, Path], tmp_path: Path) -> tuple[Paper, Network, Path]:
+    """The demo's network, and a folder of one's own where it was saved."""
+    paper, network, folder = demo
+    return paper, network, shutil.copytree(folder, tmp_path / "run")
 
 
 def test_a_network_is_built_from_words(no_type_checks: None) -> None:
