@@ -21,13 +21,16 @@ import hashlib, time
 from core.datasets.sets.scenes import draw
 image, labels = draw(5, 3)
 print(hashlib.sha256(image.tobytes() + labels.tobytes()).hexdigest())
-rates = []
+shares = []
 for start in (0, 40, 80):
     began = time.process_time()
     for index in range(start, start + 40):
         draw(9, index)
-    rates.append(40 / (time.process_time() - began))
-print(max(rates))
+    drawn = time.process_time()
+    for number in range(40 * 60000):
+        number * number
+    shares.append((drawn - began) / (time.process_time() - drawn))
+print(min(shares))
 """
 
 
@@ -186,7 +189,8 @@ def test_look_alikes_differ_by_context_and_not_by_texture(pair: tuple[int, int])
 
 
 def test_drawing_is_fast() -> None:
-    assert float(probe()[1]) > 150
+    """A scene takes about as long as 60,000 products in Python; a limit in seconds would judge the machine."""
+    assert float(probe()[1]) < 2
 
 
 def test_splits_are_disjoint() -> None:
