@@ -4,6 +4,8 @@ Each repository is opened in all ways that transformers has, and the lines of ca
 becomes a safetensors file, and what else was found is printed as JSON; what was trained on is saved beside it.
 """
 
+import functools
+import gc
 import json
 import os
 import runpy
@@ -21,6 +23,7 @@ from transformers import (
     AutoModelForSemanticSegmentation,
     Trainer,
     TrainingArguments,
+    dynamic_module_utils,
     pipeline,
 )
 
@@ -80,6 +83,8 @@ def fine_tuned(model: Any, pictures: Pictures, place: str) -> list[float]:
 
 def main(picture: str, output: str, *repositories: str) -> None:
     torch.set_num_threads(1)
+    gc.freeze()  # the Trainer looks for garbage at its end, also among what is imported
+    dynamic_module_utils.get_imports = functools.cache(dynamic_module_utils.get_imports)  # asked for at each opening
     image = Image.open(picture)
     folder = Path(output).parent
     place = str(folder / "trainer")
@@ -129,5 +134,6 @@ def main(picture: str, output: str, *repositories: str) -> None:
 
 
 if __name__ == "__main__":
+    assert not {"core", "papers", "hub", "ci"} & set(sys.modules)
     sys.meta_path.insert(0, Refusal())  # type: ignore[arg-type]
     main(*sys.argv[1:])

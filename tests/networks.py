@@ -7,7 +7,7 @@ import torch
 from seeded import noise, weights
 from torch import Tensor, nn
 
-from core.networks.backbones import Backbone
+from core.networks.backbones import Backbone, Features
 from core.networks.network import Network
 from core.values import differences
 from papers import every
@@ -63,3 +63,21 @@ def labels(number: int = 2, height: int = 65, width: int = 97) -> Tensor:
     rows = (torch.arange(number * height * width).reshape(number, height, width) // 700) % CLASSES
     rows[:, 20:24] = 255
     return rows
+
+
+class Sampled(nn.Module):
+    """Maps of one convolution each, with the sizes of a backbone's."""
+
+    def __init__(self, like: Features) -> None:
+        super().__init__()
+        sizes = zip(like.channels, like.strides, strict=True)
+        self.convolve = nn.ModuleList(nn.Conv2d(3, channels, 1, stride) for channels, stride in sizes)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [convolve(image).relu() for convolve in self.convolve]
+
+
+def sample(network: Network) -> None:
+    """Let one convolution make each map of a network, for what traces it: a backbone is half of that work."""
+    backbone = network.backbone
+    network.backbone = Features(Sampled(backbone), backbone.channels, backbone.strides)

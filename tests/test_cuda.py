@@ -16,7 +16,7 @@ import forked
 import pytest
 import tiny
 import torch
-from networks import PAPERS, pictures
+from networks import PAPERS, pictures, sample
 from tiny import begin, differing, left
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -117,6 +117,7 @@ def compiles_once_for_all_sizes(paper: Paper) -> None:
     """The second size makes the programs of all that follow, but for one that may tell squares or large maps apart."""
     recipe = short(paper)
     network, loss = paper.build(recipe).train(), paper.objective(recipe.architecture)
+    sample(network)
     torch.compiler.reset()
     counter = CompileCounterWithBackend("aot_eager")
     with patch.object(torch, "compile", partial(torch.compile, backend=counter)):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import safetensors.torch
-import tiny as environments
 import torch
 from hub_server import TOKEN, Hub, Repository
 from networks import CLASSES, PAPERS, drawn, tiny
@@ -99,16 +100,15 @@ def opened(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Opened:
             repository.commit({file.name: file.read_bytes() for file in folders[name].iterdir()}, "by hand")
         words = [sys.executable, str(CLIENT), str(picture), str(output), *(f"org/{paper}" for paper in PAPERS)]
         chosen = {
-            **environments.environment(),
             "HF_ENDPOINT": server.url,
             "HF_HOME": str(place / "home"),
             "HF_TOKEN": TOKEN,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        done = subprocess.run(words, env=chosen, capture_output=True, text=True)
+        done = forked.served(words, env=chosen)
         assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stderr.splitlines()[-1])
     return Opened(place, networks, found, safetensors.torch.load_file(output), folders)
 
 
@@ -144,6 +144,13 @@ def test_what_transformers_saved_opens_with_ours(opened: Opened, picture: Path, 
     names = NAMES.names if kind == "trained on" else ("LABEL_0", "LABEL_1", "LABEL_2")
     assert ours.about is not None
     assert (ours.classes.names, ours.about.protocol) == (names, PROTOCOLS[paper])
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_its_file_uses_no_operator_of_ours(opened: Opened, paper: str) -> None:
+    """They would be found in that process, which is forked from one that has imported our code."""
+    text = next(opened.folders[paper].glob("modeling_*.py")).read_text()
+    assert not re.search(r"ops\.(core|ranet)\b|\"(core|ranet)::", text)
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ci import golden
 from ci.golden import GOLDEN, RECORD, SCORES, moved, moved_score, moved_scores
 from core.datasets import Pairs
 from core.files import read_json
+from core.networks.inference import infer
+from core.networks.network import Network
 from core.networks.repository import CONFIG, WEIGHTS
+from core.recipe import Protocol
 from hub.networks import from_pretrained
 from papers import NAMES as FOLDERS
 
@@ -37,6 +41,24 @@ def tested() -> Pairs:
     return golden.pairs()
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[bytes, Tensor]:
+    return {}
+
+
+@pytest.fixture
+def asked_once(answers: dict[bytes, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """DANet answers once for each scene: what makes a score of its answers is what these tests look at."""
+
+    def remembered(network: Network, image: Tensor, protocol: Protocol) -> Tensor:
+        scene = image.numpy().tobytes()
+        if scene not in answers:
+            answers[scene] = infer(network, image, protocol)
+        return answers[scene]
+
+    monkeypatch.setattr("core.testing.evaluation.infer", remembered)
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_scores_of_an_image_have_moved(folder: str) -> None:
     """With windows, scales and mirrored images, merged in the way of this network."""
@@ -44,6 +66,7 @@ def test_no_scores_of_an_image_have_moved(folder: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("asked_once")
 def test_no_score_has_moved(tested: Pairs) -> None:
     """What makes a score of the scores of images is the same for all papers; the command looks at each."""
     assert moved("danet", tested) == []
@@ -139,6 +162,7 @@ ATTENTION = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("asked_once")
 @pytest.mark.parametrize("bug", SCORING.values(), ids=SCORING)
 def test_a_planted_bug_moves_the_score(bug: Bug, tested: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     network = from_pretrained(GOLDEN / "danet")

@@ -1,16 +1,14 @@
 """The page in a real browser: load, choose, upload, click, and see the map change; and nobody else is asked."""
 
 import importlib.util
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,14 +27,18 @@ pytestmark = [
 
 # Runs the page, and writes down whom it calls beside this machine.
 WATCHED = """
-import runpy, sys
-log = open(sys.argv.pop(1), "w")
+import os, runpy, sys, tempfile
+root, calls = sys.argv.pop(1), sys.argv.pop(1)
+os.chdir(root)
+tempfile.tempdir = None  # what was asked for before, with another environment
+log = open(calls, "w")
 own = ("127.0.0.1", "localhost", "::1", "0.0.0.0", None, "")
 def watch(event, given):
     address = given[1] if event == "socket.connect" else given if event == "socket.getaddrinfo" else None
     if isinstance(address, tuple) and address[0] not in own:
         print(event, address, file=log, flush=True)
 sys.addaudithook(watch)
+sys.stdout.reconfigure(line_buffering=True)
 runpy.run_module("hub.page", run_name="__main__", alter_sys=True)
 """
 
@@ -46,23 +48,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     """The address of the page, and the folder that has its temporary files and the log of its calls."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "temporary").mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "temporary"), "PYTHONUNBUFFERED": "1"}
-    words = [sys.executable, "-c", WATCHED, str(folder / "calls"), *NETWORKS]
-    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    script, said = folder / "watched.py", folder / "said"
+    script.write_text(WATCHED)
+    words = [str(script), str(ROOT), str(folder / "calls"), *NETWORKS]
+    process = forked.fork(forked.be, words, log=said, TMPDIR=str(folder / "temporary"))
     try:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                yield found[0], folder
-                break
-        else:
-            pytest.fail("the page did not open: " + "".join(lines))
+        while not (found := said.exists() and re.search(r"http://127\.0\.0\.1:\d+", said.read_text())):
+            assert process.is_alive(), f"the page did not open: {said.read_text()}"
+            time.sleep(0.1)
+        yield found[0], folder
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
+        process.terminate()
+        process.join()
     assert not list((folder / "temporary").glob("page-*"))
     assert (folder / "calls").read_text() == ""
 

@@ -4,15 +4,14 @@ import errno
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
-import tiny
 from tiny import NAME, begin, differing, left
 
 from core import machine
@@ -29,12 +28,10 @@ def test_a_run_on_windows_stops_and_goes_on_bit_for_bit(tmp_path: Path, one_thre
     kept: dict[str, Any] = {"keep": "best", "validate_every": 1, "workers": 0}
     stopped = {"to": tmp_path / "stopped", "run": kept}
     spawned = {"to": tmp_path / "spawned", "run": {"workers": 1, "cache": tmp_path / "cache"}}
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        words = [sys.executable, str(SCRIPT), json.dumps([{**stopped, "stop_at": 5}, stopped, spawned], default=str)]
-        done = subprocess.run(words, env=tiny.environment(), stdout=output, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, log.read_text()
-    assert "going on at step 4" in log.read_text()
+    jobs = json.dumps([{**stopped, "stop_at": 5}, stopped, spawned], default=str)
+    done = forked.served([sys.executable, str(SCRIPT), jobs])
+    assert done.returncode == 0, done.stderr
+    assert "going on at step 4" in done.stderr
 
     train(begin(tmp_path / "whole", **kept))
     assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "stopped" / NAME)) == []
