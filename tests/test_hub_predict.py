@@ -131,6 +131,7 @@ def test_bad_input_leaves_with_a_sentence(
         ((weights,), "give image files, or folders that hold files"),
         ((weights, photo, "--precision", "fp16", "--device", "cpu"), "fp16 needs a GPU"),
         ((tmp_path / "nothing" / "here", photo), "here; no checkpoint lies beside it"),
+        (("x" * 300, photo), "there is no folder xxx"),
     ):
         with pytest.raises(SystemExit):
             command(monkeypatch, *words, "--to", tmp_path / "out")

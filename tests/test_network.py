@@ -107,6 +107,8 @@ def test_a_network_predicts_in_half_precision_if_asked() -> None:
         ({"protocol": "own"}, "protocol must be a core.recipe.Protocol or None, got 'own'"),
         ({"image": None}, "predict takes a path, a PIL image, .*, got None"),
         ({"image": [3]}, "predict takes a path, a PIL image, .*, got 3"),
+        ({"image": ""}, "predict takes a path, a PIL image, .*, got ''"),
+        ({"image": "x" * 300}, "can't be read as an image: there is no image file xxx"),
         ({"image": Image.new("RGB", (0, 5))}, "got one of 0 x 5"),
     ],
 )

@@ -211,9 +211,9 @@ def orientation(picture: Image.Image) -> int:
 
 def missing(source: Path, kind: str = "image") -> str:
     """Why there is no such file, in a sentence."""
-    if source.is_symlink():
+    if os.path.islink(source):  # False also of a name that is too long
         return f"{source} is a link that leads nowhere ({os.readlink(source)})"
-    if source.is_dir():
+    if os.path.isdir(source):
         return f"{source} is a folder; give one of the files in it"
     if source.parts and source.parts[0] in ("http:", "https:"):
         return "addresses are not read; download the file and pass its path"
@@ -242,7 +242,7 @@ def _too_large(source: Source, error: object) -> str:
 
 def _unreadable(source: Source, error: Exception) -> str:
     """Why a file is no image, and what to do."""
-    if isinstance(source, Path) and not source.is_file():
+    if isinstance(source, Path) and not os.path.isfile(source):
         return missing(source)
     if isinstance(error, PermissionError):
         return "its permissions do not let you; change them"
@@ -259,7 +259,7 @@ def _unreadable(source: Source, error: Exception) -> str:
 
 def beginning(source: Source) -> bytes:
     """The first bytes of an image; none if there is no such file."""
-    if isinstance(source, Path) and not source.is_file():
+    if isinstance(source, Path) and not os.path.isfile(source):
         return b""
     with source.open("rb") as opened:
         return opened.read(64)

@@ -81,6 +81,7 @@ def pixels_of(picture: Picture, channels: int = 3) -> UInt8[Tensor, "c h w"]:
         values = np.array(upright_rgb(picture)) if channels in (1, 3) else of_picture(picture, channels)
         values = of_picture(Image.fromarray(values), 1) if channels == 1 else values
     else:
+        require(picture != "", f"predict takes {kinds}, got ''")
         values = read_channels(Path(picture), channels)
     return rearrange(torch.from_numpy(values), "h w c -> c h w").contiguous()
 

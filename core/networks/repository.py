@@ -4,6 +4,7 @@ A checkpoint is `config.json` (what it is), `model.safetensors` (the weights) an
 of its scores). Nothing else is ever read, and nothing is executed.
 """
 
+import os.path
 import socket
 import urllib.request
 from collections.abc import Sequence
@@ -36,10 +37,10 @@ PATIENCE = 3.0
 
 def local(where: str | Path) -> Path | None:
     """The folder that needs no network access: `where` itself, or the bundled network of that name."""
-    if Path(where).is_dir():
+    if os.path.isdir(where):  # False also of a name that is too long
         return Path(where)
     shipped = SHIPPED / where
-    return shipped if shipped.parent == SHIPPED and shipped.is_dir() else None
+    return shipped if shipped.parent == SHIPPED and os.path.isdir(shipped) else None
 
 
 def shipped() -> tuple[str, ...]:
@@ -148,7 +149,7 @@ def _looks_local(where: str) -> bool:
     """Return True if a path is meant, and no org/name: by how it is written, or as its first folder is here."""
     first, *rest = Path(where).parts or ("",)
     written = where.startswith((".", "~", "/")) or where.endswith("/") or "\\" in where or Path(where).is_absolute()
-    return written or not rest or first == str(Run.to) or Path(first).is_dir()
+    return written or not rest or first == str(Run.to) or os.path.isdir(first)
 
 
 def _no_folder(where: str) -> str:
