@@ -200,6 +200,17 @@ def test_a_changed_recipe_is_not_the_row() -> None:
     assert told.endswith("\n\n1. One seed.\n2. A long run.\n3. Changed: optimisation.batch: 16 -> 8.")
 
 
+def test_seeds_of_one_command_share_a_row() -> None:
+    first = entry(50.0, command="train.py --run.seed 3 --run.threads 1", seed=3)
+    second = entry(52.0, command="train.py --run.seed 4 --run.threads 1", seed=4, hours=1)
+    other = entry(54.0, command="train.py --run.seed 5 --run.threads 1", seed=5, note="Beside others.")
+    told = circumstances({"danet-demo": PAPERS["danet"]["danet-demo"]}, [first, other, second])  # type: ignore[list-item]
+    command = "`train.py --run.seed SEED --run.threads 1`"
+    alike = "| `danet-demo` | 3, 4 | 50.00, 52.00 | 80.00, 82.00 | {} | b | CPU | 30 min, 60 min | 2026-11-21 |  |"
+    assert alike.format(command) in told
+    assert f"| `danet-demo` | 5 | 54.00 | 84.00 | {command} | b | CPU | 30 min | 2026-11-21 | 1 |" in told
+
+
 def test_hours_are_told_in_the_unit_that_suits_them() -> None:
     assert (spent(0.05), spent(1.5), spent(48.2)) == ("3 min", "90 min", "48 h")
 
