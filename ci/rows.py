@@ -10,7 +10,7 @@ The tests fail where a table is not what it would write.
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -171,32 +171,18 @@ def circumstances(recipes: Mapping[str, Recipe[Any]], entries: Sequence[Entry]) 
     own = [entry for entry in entries if entry["recipe"] in recipes]
     headings = ("recipe", "seed", "mIoU", "pixel accuracy", "command", "commit", "hardware", "time", "date", "remarks")
     said = {sentence: str(number) for number, sentence in enumerate(dict.fromkeys(chain(*map(remarks, own))), 1)}
-    together: dict[tuple[str, ...], list[Entry]] = {}
+    together: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for entry in own:
         name = f"`{entry['recipe']}`" + (", changed" if changes(entry) else "")
         command = re.sub(r"(?<=--run\.seed )\d+", "SEED", entry["command"])
         numbers = ", ".join(sorted((said[sentence] for sentence in remarks(entry)), key=int))
         alike = (name, f"`{command}`", entry["commit"], entry["hardware"], entry["date"], numbers)
-        together.setdefault(alike, []).append(entry)
-
-    def each(cell: Callable[[Entry], str], of: Sequence[Entry]) -> str:
-        return ", ".join(map(cell, of))
-
-    lines = [
-        (
-            name,
-            each(lambda entry: str(entry["seed"]), seeds),
-            each(lambda entry: f"{value_of(entry, 'mIoU'):.2f}", seeds),
-            each(lambda entry: f"{value_of(entry, 'pixel accuracy'):.2f}", seeds),
-            command,
-            commit,
-            hardware,
-            each(lambda entry: spent(hours(entry)), seeds),
-            date,
-            numbers,
-        )
-        for (name, command, commit, hardware, date, numbers), seeds in together.items()
-    ]
+        values = (f"{value_of(entry, metric):.2f}" for metric in ("mIoU", "pixel accuracy"))
+        together.setdefault(alike, []).append((str(entry["seed"]), *values, spent(hours(entry))))
+    lines = []
+    for (name, command, commit, hardware, date, numbers), cells in together.items():
+        *results, times = map(", ".join, zip(*cells, strict=True))
+        lines.append((name, *results, command, commit, hardware, times, date, numbers))
     numbered = [f"{number}. {sentence}" for sentence, number in said.items()]
     return "\n\n".join([table(headings, lines), *(["\n".join(numbered)] if numbered else [])])
 
