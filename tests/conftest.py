@@ -9,13 +9,22 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 
 def pytest_collection() -> None:
-    """Look for no garbage among what is imported: there is none, and much to look through."""
+    """Have shapes and types checked in all modules that write shapes: of what others call there are a million calls.
+
+    And look for no garbage among what is imported: there is none, and much to look through.
+    """
+    files = (file for room in ("core", "papers", "hub") for file in (ROOT / room).rglob("*.py"))
+    shaped = [file.relative_to(ROOT).with_suffix("") for file in files if "\nfrom jaxtyping import" in file.read_text()]
+    jaxtyping.install_import_hook([".".join(path.parts) for path in shaped], "beartype.beartype")
     gc.disable()
 
 
@@ -52,11 +61,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test means the CPU unless it says otherwise, and so do the processes that it starts."""
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test means the CPU unless it says otherwise, and so do the processes that it starts.
+
+    What a command takes of the cores is given back: with as many threads in each worker, most of them wait for others.
+    """
+    import torch
+
     if request.node.get_closest_marker("cuda") is None:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def types_in_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check types and shapes where a test is quick: a slow one calls the same functions, only more often."""
+    if request.node.get_closest_marker("slow"):
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
