@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection() -> None:
-    """Have shapes and types checked in all modules that write shapes: of what others call there are a million calls.
+    """Check shapes and types in each module that imports jaxtyping: the others' functions are called a million times.
 
     And look for no garbage among what is imported: there is none, and much to look through.
     """
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test means the CPU unless it says otherwise, and so do the processes that it starts.
 
-    What a command takes of the cores is given back: with as many threads in each worker, most of them wait for others.
+    Threads that a command takes are given back: workers of which each uses all cores wait for each other.
     """
     import torch
 
@@ -105,14 +105,11 @@ def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """Equality to the last bit needs the same number of threads in every process."""
     import torch
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -16,13 +16,6 @@ from core.networks.losses import cross_entropy
 from core.run import Run
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Any:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("processes", "threads", "expected"), [("1", None, 4), ("2", None, 2), ("8", None, 1), ("1", 3, 3)]
 )
