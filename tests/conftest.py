@@ -23,10 +23,11 @@ def pytest_collection(session: pytest.Session) -> None:
     Not where pytest's plugins are switched off: a planted mistake must be noticed by a value. And look for no garbage
     among what is imported: there is none, and much to look through.
     """
-    files = (file for room in ("core", "papers", "hub") for file in (ROOT / room).rglob("*.py"))
-    shaped = [file.relative_to(ROOT).with_suffix("") for file in files if "\nfrom jaxtyping import" in file.read_text()]
     if session.config.pluginmanager.hasplugin("jaxtyping"):
-        jaxtyping.install_import_hook([".".join(path.parts) for path in shaped], "beartype.beartype")
+        files = [file for room in ("core", "papers", "hub") for file in (ROOT / room).rglob("*.py")]
+        shaped = [file for file in files if "\nfrom jaxtyping import" in file.read_text(encoding="utf-8")]
+        names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in shaped]
+        jaxtyping.install_import_hook(names, "beartype.beartype")
     gc.disable()
 
 
@@ -80,7 +81,7 @@ def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def types_in_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check types and shapes where a test is quick: a slow one calls the same functions, only more often."""
+    """Check types and shapes where a test is quick: slow ones call nearly all the same functions, only more often."""
     if request.node.get_closest_marker("slow"):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
@@ -102,7 +103,7 @@ def server(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def no_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for users: the type checks of the tests would refuse a wrong Literal before we can."""
+    """As for users: the type checks of the tests would refuse what is wrong before we can, and can't be compiled."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 

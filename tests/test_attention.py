@@ -1,10 +1,9 @@
 """The blockwise attention against the usual form (product, softmax, product) that stores every weight."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import forked
-import jaxtyping
 import pytest
 import torch
 from largest_tensor import LargestTensor
@@ -73,15 +72,6 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 8 rows, so that small inputs take several, the last of them incomplete."""
     monkeypatch.setattr(module, "CPU_ROWS", 8)
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """No shape checking by jaxtyping: the compiler cannot trace it, and it would refuse before our own errors."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 # The same numbers as the usual form
@@ -482,7 +472,7 @@ def test_operators_describe_themselves_truly() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_in_one_graph_for_any_number_of_positions(unchecked: None) -> None:
+def test_compiled_in_one_graph_for_any_number_of_positions(no_type_checks: None) -> None:
     torch.compiler.reset()
     compiled = torch.compile(attention, fullgraph=True, backend="aot_eager", dynamic=True)
     for n, m in ((35, 21), (11, 40), (50, 13)):
@@ -555,13 +545,13 @@ def test_rows_are_float32_under_autocast(deviation: float) -> None:
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(
-    unchecked: None, queries: tuple[int, ...], keys: tuple[int, ...], values: tuple[int, ...], message: str
+    no_type_checks: None, queries: tuple[int, ...], keys: tuple[int, ...], values: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         attention(torch.ones(queries), torch.ones(keys), torch.ones(values))
 
 
-def test_integers_are_refused(unchecked: None) -> None:
+def test_integers_are_refused(no_type_checks: None) -> None:
     numbers, whole = torch.ones(1, 2, 3), torch.ones(1, 2, 3, dtype=torch.int64)
     for arguments in ((whole, numbers, numbers), (numbers, whole, numbers), (numbers, numbers, whole)):
         with pytest.raises(ValueError, match=r"int64.*call \.float\(\)"):
@@ -575,7 +565,7 @@ def test_positions_outside_the_map_are_refused(position: int) -> None:
         attention_rows(Q, K, torch.tensor([3, position]))
 
 
-def test_rows_of_shapes_that_do_not_fit_are_refused(unchecked: None) -> None:
+def test_rows_of_shapes_that_do_not_fit_are_refused(no_type_checks: None) -> None:
     with pytest.raises(ValueError, match="same b and d"):
         attention_rows(torch.ones(1, 2, 3), torch.ones(1, 4, 3), torch.tensor([0]))
 

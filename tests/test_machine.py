@@ -30,6 +30,13 @@ def test_a_process_on_a_cpu_gets_its_share_of_the_cores(
     assert torch.get_num_threads() == expected
 
 
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_threads_that_a_test_takes_are_given_back(time: str) -> None:
+    """Or all tests after a command in the same process would compute with as many, and wait for those of the others."""
+    assert torch.get_num_threads() != 7, time
+    torch.set_num_threads(7)
+
+
 def test_threads_are_left_alone_where_a_gpu_computes() -> None:
     torch.set_num_threads(1)
     machine.use_cores(torch.device("cuda"), 2)
