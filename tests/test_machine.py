@@ -1,10 +1,12 @@
 """What differs between computers."""
 
 import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from torch import nn
@@ -41,6 +43,33 @@ def test_threads_are_left_alone_where_a_gpu_computes() -> None:
     torch.set_num_threads(1)
     machine.use_cores(torch.device("cuda"), 2)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no other C library gives memory back like this")
+def test_what_a_step_frees_on_a_cpu_is_there_for_the_next(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert not forked.wait(forked.fork(_steps, tmp_path, log=log, ACCELERATE_USE_CPU="true")), log.read_text()
+    before, after = map(int, (tmp_path / "pages").read_text().split())
+    assert after < before / 10, "before a run starts, and in it"
+
+
+def _steps(folder: Path) -> None:
+    before = _pages()
+    machine.start(Run(threads=1), 4, folder)
+    (folder / "pages").write_text(f"{before} {_pages()}")
+
+
+def _pages() -> int:
+    """Pages that the system hands out for four blocks, of which each is freed before the next."""
+    import resource
+
+    for _ in range(16):  # glibc lets the first few lie
+        torch.ones(2**24)
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - taken
 
 
 def test_the_seed_of_a_step_is_a_function_of_its_numbers() -> None:

@@ -156,7 +156,7 @@ def test_what_is_no_image_is_named(content: bytes, words: str, tmp_path: Path) -
         read_image(tmp_path / "b.png")
     with pytest.raises(ValueError, match="is a folder; give one of the files in it"):
         read_image(tmp_path)
-    with pytest.raises(ValueError, match="addresses are not read; download the file"):
+    with pytest.raises(ValueError, match="https://example.org/a.png is an address, which is not read; download"):
         read_image(Path("https://example.org/a.png"))
 
 

@@ -216,7 +216,8 @@ def missing(source: Path, kind: str = "image") -> str:
     if os.path.isdir(source):
         return f"{source} is a folder; give one of the files in it"
     if source.parts and source.parts[0] in ("http:", "https:"):
-        return "addresses are not read; download the file and pass its path"
+        address = f"{source.parts[0]}//{'/'.join(source.parts[1:])}"  # a path loses the second slash
+        return f"{address} is an address, which is not read; download the file and pass its path"
     return f"there is no {kind} file {source}"
 
 

@@ -114,7 +114,7 @@ def diverged(what: str, folder: Path) -> FloatingPointError:
     good = folder / STATE
     last = f"the last good state is {good}" if good.is_file() else f"no state was saved in {folder} yet"
     return FloatingPointError(
-        f"{what}; {last}. Lower --recipe.optimisation.learning-rate, or choose --run.precision fp32"
+        f"{what}; {last}. Lower --recipe.optimisation.learning-rate; in bf16 and fp16 also try --run.precision fp32"
     )
 
 
