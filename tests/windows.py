@@ -5,6 +5,7 @@ only reads can't be synchronised; what is open can't be removed, renamed or repl
 another. Its processes that load images are spawned, import this file, and so are likewise.
 """
 
+import contextlib
 import enum
 import errno
 import functools
@@ -13,7 +14,6 @@ import os
 import signal
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import tiny_train  # with all that it imports, whose own rules for Windows are not tried
@@ -23,8 +23,12 @@ OURS = ("core", "tiny", "tiny_train")
 
 def opened(path: Any) -> bool:
     """Return True if this process has a file open."""
-    held = (Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
-    return os.path.realpath(path) in {os.path.realpath(link) for link in held if link.exists()}
+    real = os.path.realpath(path)
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # what another thread has closed since it was listed
+            if os.readlink(f"/proc/self/fd/{number}") == real:
+                return True
+    return False
 
 
 def refuse(path: Any) -> None:
