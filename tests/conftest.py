@@ -3,6 +3,7 @@
 Large packages are not imported above: the process that hands out tests to others imports this file too, and runs none.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -17,6 +18,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker of `-n` end without taking apart what it has imported, for which it needs seconds."""
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)  # registered first, it comes last
+
+
 def pytest_collection(session: pytest.Session) -> None:
     """Check shapes and types in each module that imports jaxtyping: the others' functions are called a million times.
 
@@ -27,7 +34,7 @@ def pytest_collection(session: pytest.Session) -> None:
         files = [file for room in ("core", "papers", "hub") for file in (ROOT / room).rglob("*.py")]
         shaped = [file for file in files if "\nfrom jaxtyping import" in file.read_text(encoding="utf-8")]
         names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in shaped]
-        jaxtyping.install_import_hook(names, "beartype.beartype")
+        jaxtyping.install_import_hook(names, "typed.checked")
     gc.disable()
 
 
@@ -37,13 +44,9 @@ def pytest_collection_finish() -> None:
 
     gc.freeze()
     gc.enable()
+    atexit.register(gc.unfreeze)  # nanobind would take what stays for a leak
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-
-
-def pytest_sessionfinish() -> None:
-    """Let all go in the end: nanobind would take what stays for a leak."""
-    gc.unfreeze()
 
 
 def pytest_collectstart() -> None:
