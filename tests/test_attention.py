@@ -101,6 +101,7 @@ def test_blocks_cover_every_row_once_within_their_limits() -> None:
     assert list(module._blocks(0, 5, *limits)) == []
 
 
+@pytest.mark.slow
 def test_gradients_equal_finite_differences(small_blocks: None) -> None:
     assert torch.autograd.gradcheck(attention, inputs(n=9, m=5, d=2, c=3))
 
@@ -234,6 +235,7 @@ class DenormalWeights(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_tensor_holds_all_pairs(dtype: torch.dtype) -> None:
     n, m = 1500, 1400

@@ -106,6 +106,7 @@ def test_features_equal_torchvision_bit_for_bit(name, output_stride, multi_grid,
             assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_multi_grid_changes_c4_alone_and_in_both_convolutions_of_a_basic_block(image):
     torch.manual_seed(3)
     plain = with_statistics(build(Backbone("resnet18"))).eval()
@@ -178,6 +179,7 @@ def test_sides_that_must_be_divisible_are_padded_and_the_maps_cut(size, image):
             assert torch.equal(ours, theirs[..., : -(-size[0] // stride), : -(-size[1] // stride)])
 
 
+@pytest.mark.slow
 def test_an_hrnet_has_the_keys_of_its_classifier_without_the_classification_modules():
     with torch.device("meta"):
         classifier = timm.create_model("hrnet_w48").state_dict()
@@ -424,6 +426,7 @@ def test_weights_of_another_network_are_refused_with_every_key_and_nothing_is_lo
     assert all(torch.equal(value, before[key]) for key, value in features.state_dict().items())
 
 
+@pytest.mark.slow
 def test_weights_of_another_stem_are_refused(tmp_path):
     path = saved(build(Backbone("resnet18")), tmp_path / "plain.safetensors", {})
     backbone = Backbone("resnet18", "deep64")
@@ -473,6 +476,7 @@ def test_the_hub_out_of_reach_is_an_error_that_says_what_to_do(no_hub):
         assert part in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_weights_in_the_hubs_cache_load_without_the_hub(no_hub, resnet18):
     repository = no_hub / "models--timm--resnet18.tv_in1k"
     commit = "0" * 40

@@ -162,6 +162,7 @@ def network(channels: int) -> DANet:
     return made.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_network_of_other_channels_is_saved_loaded_and_predicts(channels: int, tmp_path: Path) -> None:
     network(channels).save_pretrained(tmp_path / "saved")

@@ -65,6 +65,7 @@ def test_generated_images_are_scenes_in_files(tmp_path: Path) -> None:
     assert np.array_equal(labels_of(pairs.rows[1]), labels)
 
 
+@pytest.mark.slow
 def test_the_plain_pipeline_makes_the_same_kind_of_sample() -> None:
     pairs = read("scenes", None, "val")
     augmentation, normalisation = Augmentation(crop=96, base=128, scale=bench.SCALE), Normalisation()

@@ -62,6 +62,7 @@ def test_what_is_least_known_comes_first() -> None:
     assert recipes[1:4] == ["sanet-b7-pascal-context", "sanet-b7-pascal-context", "ranet-r101-cityscapes"]
 
 
+@pytest.mark.slow
 def test_programs_are_measured_beside_the_usual_form(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
 

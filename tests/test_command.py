@@ -92,6 +92,7 @@ def test_what_is_wrong_is_said(words: list[str], said: str, capsys: pytest.Captu
     assert said in " ".join((text.err + text.out).replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_help_lists_every_row_with_its_reported_number(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         read("--help")
@@ -138,6 +139,7 @@ def fixed() -> set[str]:
     return {name for name, found in values.items() if len(found) == 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", list(papers.every()), ids=lambda paper: paper.folder)
 def test_help_shows_about_forty_options_and_says_what_they_are(
     paper: Paper, fixed: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

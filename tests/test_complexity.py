@@ -77,6 +77,7 @@ def readme(paper: str) -> str:
     return (ROOT / "papers" / paper / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_readmes_say_what_is_counted() -> None:
     for place, classes in (("Table 4", 19), ("Table 6", 21)):
         parts = []
@@ -124,6 +125,7 @@ def test_the_cost_of_a_layer(module: nn.Module, by_thop: int, by_ptflops: int) -
     assert (thop(module, given, returned), ptflops(module, given, returned)) == (by_thop, by_ptflops)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "convolutions", "attention"),
     [

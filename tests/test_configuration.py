@@ -41,6 +41,7 @@ def by_transformers(folder: Path, names: Any = SCENES.names, **changes: Any) -> 
     )
 
 
+@pytest.mark.slow
 def test_what_transformers_saved_has_its_classes_and_our_protocol(saved: Path) -> None:
     by_transformers(saved)
     about = hub.from_pretrained(saved, verify=True).about

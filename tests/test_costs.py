@@ -26,6 +26,7 @@ def test_each_recipe_that_trains_has_its_cost_and_it_is_the_counted_one(folder: 
     assert costs.count(dataclasses.replace(paper, recipes=first)) == {name: paper.costs[name] for name in first}
 
 
+@pytest.mark.slow
 def test_what_is_counted_is_near_to_what_was_measured() -> None:
     """One H200, commit f974dca: DANet-R101, crop 768, batch 4, 19,091 MiB in float32."""
     danet = PAPERS["danet"]

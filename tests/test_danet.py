@@ -225,6 +225,7 @@ PROJECTIONS = 2 * (512 * 64 + 64) + 512 * 512 + 512
 CLASSIFIER = 512 * 19 + 19
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("position", "channel", "side_scores", "head", "names"),
     [
@@ -415,6 +416,7 @@ def scores(seed: int) -> Tensor:
     return noise(2, 5, 7, 9, seed=seed).requires_grad_()
 
 
+@pytest.mark.slow
 def test_deep_supervision_has_a_classifier_and_a_loss_of_weight_0_4() -> None:
     with torch.device("meta"):
         network = DANet(19, Architecture(Backbone("resnet50"), deep_supervision=True))

@@ -246,6 +246,7 @@ def test_the_contact_sheet_shows_the_labels_in_colour(folder: Path) -> None:
     assert only is None
 
 
+@pytest.mark.slow
 def test_large_images_are_reduced_on_the_contact_sheet(tmp_path: Path) -> None:
     write_pair(tmp_path / "train", "0", np.tile(VALUES, (300, 500)))
     (tmp_path / "classes.txt").write_text("\n".join(NAMES))
@@ -306,6 +307,7 @@ def voc(tmp_path: Path) -> Path:
     return year
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_read_back(voc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     to = tmp_path / "parquet"
     assert run("push", "voc2012", voc, "--to", to) == 0

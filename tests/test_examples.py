@@ -64,6 +64,7 @@ PAGE = (ROOT / "examples" / "coming_from_mmsegmentation.md").read_text(encoding=
 RECIPE = RECIPES["danet-r50-cityscapes-mmseg"]
 
 
+@pytest.mark.slow
 def test_the_fields_that_stand_for_keys_of_mmsegmentation_exist_and_take_these_values() -> None:
     rooms = {name: getattr(RECIPE, name) for name in ("architecture", "augmentation", "optimisation", "protocol")}
     rooms["run"] = Run()

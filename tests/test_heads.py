@@ -89,6 +89,7 @@ def test_dropout_has_the_stated_rate(paper: str) -> None:
     assert [(type(part), part.p) for part in drops] == [(nn.Dropout2d, 0.1)] * DROPOUT[paper]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", [name for name, number in DROPOUT.items() if number])
 def test_dropout_is_for_training_alone(paper: str) -> None:
     network = build(paper, heads(paper)["default"])
@@ -120,6 +121,7 @@ SHIFTS = dict.fromkeys(PAPERS, 0.0) | {"pdanet": 1e-4}
 """What the bias of a new batch normalisation is."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_new_layers_start_as_in_the_released_code(paper: str) -> None:
     """No text says anything of it; all leave PyTorch's defaults but PDANet's author."""
@@ -147,6 +149,7 @@ def test_new_layers_start_as_in_the_released_code(paper: str) -> None:
 # Batch normalisation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_batchnorm_learns_its_statistics_in_training_alone(paper: str) -> None:
     """A tenth of the way at each step. Frozen ones are what the papers compare themselves with, not what they do."""

@@ -41,6 +41,7 @@ def told(finished: Path, **changes: Any) -> Publication:
     return replace(gather(Options("danet-demo", finished, "org/danet-demo")), **changes)
 
 
+@pytest.mark.slow
 def test_each_door_is_told_of(finished: Path) -> None:
     said = text(told(finished))
     assert 'hub.from_pretrained("org/danet-demo")' in said
@@ -115,6 +116,7 @@ def test_the_address_has_one_place_to_be_filled_in(tmp_path: Path, monkeypatch: 
     assert yaml.safe_load(written)["cff-version"] == "1.2.0"
 
 
+@pytest.mark.slow
 def test_the_card_tells_of_the_training(finished: Path) -> None:
     measured = {**score(), "training_seconds": 255, "seed": 3, "precision": "bf16", "processes": 2}
     said = text(told(finished, scores=((DEMO, measured),)))
@@ -155,6 +157,7 @@ def test_the_card_shows_a_scene_or_a_picture_of_the_publisher(finished: Path, ow
     assert not (tmp_path / "own" / "picture.png").exists()
 
 
+@pytest.mark.slow
 def test_own_data_have_the_name_and_the_terms_that_are_given(own: Path) -> None:
     made = gather(Options("danet-demo", own, "org/mine", data_name="Lakes | of <Finland>", licence="cc-by-4.0"))
     whole = card(made)
@@ -210,6 +213,7 @@ NASTY = (
 )
 
 
+@pytest.mark.slow
 def test_names_of_classes_stay_in_their_cells(tmp_path: Path) -> None:
     network = demo_network(0)
     assert network.about is not None

@@ -79,6 +79,7 @@ def test_every_name_is_accounted_for(name: str, layout: str, row: str, keep: boo
     assert report.filled == ()
 
 
+@pytest.mark.slow
 def test_files_of_another_depth_are_refused_with_their_names() -> None:
     theirs = {key: torch.empty(shape, device="meta") for key, shape in shapes("danet_r50_mmseg").items()}
     network = on_meta(Architecture(Backbone("resnet101", stem="deep32")))
@@ -131,6 +132,7 @@ def options(tmp_path: Path, **given: Any) -> Options:
     return Options(**{"file": tmp_path / "DANet101.pth.tar", **usual, **given})
 
 
+@pytest.mark.slow
 def test_a_converted_folder_answers_as_the_weights_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

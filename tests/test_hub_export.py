@@ -138,6 +138,7 @@ def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path, monkeyp
         export(drawn(Tiny(3)), tmp_path / "file" / "model.pt2")
 
 
+@pytest.mark.slow
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = drawn(Tiny(3))
     other = program(drawn(Tiny(3)))

@@ -12,6 +12,8 @@ from PIL import Image
 from core.datasets.sets.scenes import CLASSES as SCENES
 from hub import predict
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -27,6 +27,8 @@ from hub.publish import Options, gather, write
 from hub.results import results
 from papers.danet.recipes import RECIPES
 
+pytestmark = pytest.mark.slow
+
 CHANGED = replace(
     DEMO,
     optimisation=replace(DEMO.optimisation, batch=8, unit="steps"),
@@ -51,7 +53,6 @@ def card_of(options: Options) -> ModelCard:
     return ModelCard.load(options.run.parent / "repository" / "README.md")
 
 
-@pytest.mark.slow
 def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,7 +78,6 @@ def test_a_dry_run_writes_the_folder_and_uploads_nothing(
     assert "holds notes.txt, which would be uploaded too; choose another --to" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_said(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +94,6 @@ def test_a_hub_that_does_not_answer_is_said(
     assert (run / "repository" / "README.md").is_file()
 
 
-@pytest.mark.slow
 def test_the_card_can_be_read_back(run: Path) -> None:
     card = card_of(Options("danet-demo", run, "org/danet-demo"))
     measured = json.loads((run / "score.json").read_text())
@@ -110,7 +109,6 @@ def test_the_card_can_be_read_back(run: Path) -> None:
     assert {"danet", "semantic-segmentation"} <= set(data["tags"])
 
 
-@pytest.mark.slow
 def test_the_results_of_the_hub_can_be_read_back(run: Path) -> None:
     card_of(Options("danet-demo", run, "org/danet-demo"))
     measured = json.loads((run / "score.json").read_text())
@@ -209,7 +207,6 @@ def test_other_weights_of_the_backbone_are_told(finished: Path) -> None:
     assert "--backbone-weights none\n" in publish.card.card(none).text
 
 
-@pytest.mark.slow
 def test_a_changed_recipe_is_refused_under_the_name_of_a_row(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", CHANGED)
     for name in ("danet-demo", "DANet-Demo", "danet-r101-cityscapes"):

@@ -71,6 +71,7 @@ def test_csails_file_is_read_as_it_is_and_converted(tmp_path: Path) -> None:
         assert file.metadata()["sha256"] == files.sha256(tmp_path / "resnet18-imagenet.pth")
 
 
+@pytest.mark.slow
 def test_other_files_are_not_csails(tmp_path: Path) -> None:
     ours = csail(tmp_path / "trained.pth", fc=False)  # not of a classifier of ImageNet
     assert imagenet.source_of(tmp_path / "trained.pth", "resnet18", "deep64") is None

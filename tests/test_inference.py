@@ -290,6 +290,7 @@ def only_new_objects() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_new_objects")
 def test_large_images_take_their_scores_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is allocated while two scales are merged: two maps, strips of them, and no third."""

@@ -40,6 +40,7 @@ def words(options: dict[str, str | None]) -> list[str]:
     return [word for option, value in options.items() for word in (option, value) if word is not None]
 
 
+@pytest.mark.slow
 def test_help_lists_every_recipe_with_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_misspelt_recipe_suggests_the_right_one(said: Callable[..., str]) -> N
     assert f"there are {', '.join(list(RECIPES)[:4])}, " in said("xyz")
 
 
+@pytest.mark.slow
 def test_a_misspelt_field_suggests_the_right_one(said: Callable[..., str]) -> None:
     assert "--recipe.optimisation.batch" in said("--recipe.optimisation.bacth", "4")
     assert "--run.precision" in said("--run.precison", "bf16")

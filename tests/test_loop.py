@@ -41,7 +41,7 @@ KILLED = 5  # steps that a run finishes before it is killed; its state is then a
 EVERYTHING: dict[str, Any] = {"validate_every": 1}  # what every resumed run does besides training
 
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- a killed run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "optimisation"),
     [({}, {}), ({"workers": 2}, {}), ({"accumulate": 2}, {}), ({}, {"ema": 0.5}), ({"log_every": 3}, {})],
@@ -90,7 +89,6 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, run: dict[str, Any], o
     assert [line["step"] for line in whole["metrics"] if "validation" in line] == [3, 6, 8]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_whole_images_of_several_sizes_are_trained_and_go_on_bit_for_bit(tmp_path: Path, shared: bool) -> None:
     """Without a crop a batch is padded to its largest image; a factor that a step shares is that of the step."""
@@ -112,7 +110,6 @@ def test_whole_images_of_several_sizes_are_trained_and_go_on_bit_for_bit(tmp_pat
     assert differing(left(tmp_path / "whole" / NAME), left(tmp_path / "killed" / NAME)) == []
 
 
-@pytest.mark.slow
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     """Another seed, and another start of the same steps, are other runs in every weight and every line."""
     for seed in (0, 1):
@@ -121,27 +118,23 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
     assert {"weights.classify.weight", "state.optimiser.state.0.momentum_buffer", "metrics.0.loss"} <= set(names)
 
 
-@pytest.mark.slow
 def test_an_error_ends_a_run_whose_images_other_processes_load(tmp_path: Path) -> None:
     job = {"to": tmp_path, "fail_at": 2, "run": {"workers": 2}}
     assert forked.run(1, [job], tmp_path / "log") == 1  # and not: wait for these processes forever
     assert "an error that nobody catches" in (tmp_path / "log").read_text().splitlines()[-1]
 
 
-@pytest.mark.slow
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         train(begin(tmp_path / str(workers), workers=workers))
     assert differing(left(tmp_path / "0" / NAME), left(tmp_path / "2" / NAME)) == []
 
 
-@pytest.mark.slow
 def test_two_killed_processes_go_on_bit_for_bit(two: Path) -> None:
     """Trap 1 again: on two processes a prepared loader would silently give another run."""
     assert differing(left(two / "whole" / NAME), left(two / "killed" / NAME)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kill", "step", "run"),
     [({"kill_at": KILLED}, 4, {"workers": 2}), ({"kill_in_save": 3}, 4, {})],
@@ -181,7 +174,6 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
 # ---- how a batch is divided
 
 
-@pytest.mark.slow
 def test_two_processes_and_two_parts_give_the_steps_of_one(tmp_path: Path, two: Path) -> None:
     """Gradients are means over the whole batch: not sums, and not the mean of the last part alone."""
     what = recipe(noisy=False, head_multiplier=10.0)
@@ -201,7 +193,6 @@ def test_two_processes_and_two_parts_give_the_steps_of_one(tmp_path: Path, two: 
             torch.testing.assert_close(weights[name], value, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_the_score_of_two_processes_is_that_of_the_saved_network(two: Path) -> None:
     """Without synchronised BatchNorm each process has running means of its own; only the main one's are saved."""
     for run in ("whole", "exact"):
@@ -233,7 +224,6 @@ def test_the_learning_rate_is_the_formula(tmp_path: Path, schedule: str) -> None
     assert [head for _, head in used] == pytest.approx([10 * rate for rate in expected], rel=1e-12)
 
 
-@pytest.mark.slow
 def test_the_learning_rate_is_the_same_on_two_processes(two: Path) -> None:
     """Trap 2: a prepared scheduler is stepped once for each process, so the rate would reach 0 at half time."""
     found = [line["learning_rate"] for line in tiny.metrics(two / "exact" / NAME) if "loss" in line]
@@ -281,7 +271,6 @@ def test_processes_and_parts_share_the_same_batches(processes: int, accumulate: 
 # ---- what is not finite
 
 
-@pytest.mark.slow
 def test_a_term_that_is_not_finite_stops_the_run_by_name(tmp_path: Path) -> None:
     """Trap 8: the term, the last good state, and a state on disk from which the run can go on."""
 
@@ -340,7 +329,6 @@ def short(name: str = DEMO, **optimisation: Any) -> Recipe[Any]:
     return dataclasses.replace(demo, optimisation=shortened, augmentation=Augmentation(crop=32))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pytest.CaptureFixture[str]) -> None:
     what = short(ema=ema)
@@ -390,7 +378,6 @@ def test_the_run_folder_holds_everything(tmp_path: Path, ema: float, capsys: pyt
     assert "optimisation.batch: 16 -> 4" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_log_has_lines_in_place_of_a_bar(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,7 +496,6 @@ def test_channels_last_gives_the_same_losses(tmp_path: Path, usual: list[float])
     tiny.Tiny.from_pretrained(tmp_path / NAME)
 
 
-@pytest.mark.slow
 def test_compiled_gives_the_same_losses(tmp_path: Path, usual: list[float]) -> None:
     """The checkpoint of a compiled run has the names of the plain network.
 

@@ -22,7 +22,7 @@ from papers.danet.loss import loss as danet_loss
 from papers.danet.model import DANet
 from papers.danet.recipes import RECIPES
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.slow]
 
 KILLED = 5  # steps that a run finishes before it is killed; its state is then at step 4
 

@@ -196,6 +196,7 @@ def test_an_old_entry_is_read_as_a_new_one() -> None:
     assert value_of({"metric": "mIoU", "value": 50.0}, "pixel accuracy") is None
 
 
+@pytest.mark.slow
 def test_no_entry_was_ever_changed() -> None:
     """Every version of the file that git remembers begins the one that is here; only a note may be corrected."""
     name = str(MEASURED.relative_to(ROOT))

@@ -44,6 +44,7 @@ def photo(height: int = 40, width: int = 57) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+@pytest.mark.slow
 def test_predict_takes_an_image_a_path_an_array_or_a_tensor(tmp_path: Path) -> None:
     made, image = network(), photo()
     image.save(tmp_path / "photo.png")
@@ -202,6 +203,7 @@ def test_a_network_that_was_only_built_predicts() -> None:
     assert made.predict(photo()).classes.names == ("class 0", "class 1", "class 2")
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_says_of_itself_survives(tmp_path: Path) -> None:
     made = network()
     made.save_pretrained(tmp_path / "once")
@@ -247,6 +249,7 @@ def test_a_configuration_says_what_the_network_is(saved: Path) -> None:
     assert (config["about"]["changed"], config["about"]["commit"]) == ({}, "abc")
 
 
+@pytest.mark.slow
 def test_another_normalisation_comes_back(tmp_path: Path) -> None:
     made = network()
     made.normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -256,6 +259,7 @@ def test_another_normalisation_comes_back(tmp_path: Path) -> None:
     assert torch.equal(again.predict(photo()).probabilities, made.predict(photo()).probabilities)
 
 
+@pytest.mark.slow
 def test_a_fingerprint_tells_other_weights(saved: Path) -> None:
     assert isinstance(DANet.from_pretrained(saved, verify=True), DANet)
     stored = json.loads((saved / "fingerprint.json").read_text())
@@ -279,6 +283,7 @@ def test_a_fingerprint_is_needed_to_verify(saved: Path) -> None:
         DANet.from_pretrained(saved, verify=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", ["", '{"inp', "[]", '{"scores": [["high"]]}', '{"scores": [[1.0, 2.0]]}', "[" * 10**5]
 )
@@ -288,6 +293,7 @@ def test_a_damaged_fingerprint_is_said(saved: Path, content: str) -> None:
         DANet.from_pretrained(saved, verify=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400])
 def test_a_fingerprint_that_is_not_finite_verifies_nothing(saved: Path, number: float) -> None:
     stored = json.loads((saved / "fingerprint.json").read_text())
@@ -337,6 +343,7 @@ CLASSIFIERS = [
 ]
 
 
+@pytest.mark.slow
 def test_another_number_of_classes_leaves_the_classifiers_out_by_name(saved: Path) -> None:
     with pytest.warns(
         UserWarning, match="is for 3 classes, not 5: its classifiers are left out and stay random"
@@ -364,6 +371,7 @@ def test_classes_that_are_not_those_of_the_scores_are_refused(saved: Path) -> No
         DANet.from_pretrained(saved)
 
 
+@pytest.mark.slow
 def test_matching_weights_load_without_foreign_classifiers() -> None:
     torch.manual_seed(1)
     made, five = network(), DANet(5, Architecture(Backbone("resnet10_tiny")))
@@ -636,6 +644,7 @@ def test_work_is_counted() -> None:
     assert work(40, 50, Protocol(crop=32, stride=16)) == (2000, 2 * 3 * 32 * 32, 2 * 3)
 
 
+@pytest.mark.slow
 def test_sizes_that_are_not_those_of_the_weights_are_refused_before_memory_is_allocated(
     saved: Path, built: list[str]
 ) -> None:

@@ -22,6 +22,8 @@ from hub.page import answers, markup
 from hub.page.answers import Answer, Shelf
 from papers import every
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script>"
 
 
@@ -46,7 +48,6 @@ def images(html: str) -> list[Image.Image]:
     return [Image.open(BytesIO(base64.b64decode(one))) for one in found]
 
 
-@pytest.mark.slow
 def test_an_answer_is_the_prediction_and_what_a_pixel_attends_to(answer: Answer) -> None:
     html = markup.picture(answer)
     photo, labels = images(html)

@@ -164,6 +164,7 @@ def test_a_network_is_built_from_words(no_type_checks: None) -> None:
         DANet(3, backbone="resnet19")
 
 
+@pytest.mark.slow
 def test_words_for_the_backbone_are_taken_too(no_type_checks: None) -> None:
     network = DANet(3, backbone="resnet18", output_stride=16, stem="deep64", multi_grid=(2, 4))
     assert network.architecture.backbone == Backbone("resnet18", "deep64", 16, (2, 4))
@@ -198,6 +199,7 @@ def test_loading_a_network_loads_no_reader_of_data() -> None:
     assert "core.datasets" not in loaded
 
 
+@pytest.mark.slow
 def test_a_sixth_paper_touches_its_folder_and_the_list_of_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,7 @@ def test_one_image_on_each_of_several_processes_is_left_to_synchronised_statisti
         pyramid(noise(1, 4, 7, 9))
 
 
+@pytest.mark.slow
 def test_every_parameter_learns() -> None:
     """But for what cannot matter.
 
@@ -426,6 +427,7 @@ def answers() -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_stored() -> None:
     stored = json.loads(STORED.read_text())
     given = answers()

@@ -30,6 +30,7 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_figures_show_what_the_modules_compute(weights_folder: Path) -> None:
     network = PDANet.from_pretrained(weights_folder)
@@ -53,6 +54,7 @@ def test_a_baseline_has_nothing_to_draw() -> None:
         attention(PDANet(3, Architecture(TINY, "psp")).eval(), picture_of_a_scene())
 
 
+@pytest.mark.slow
 def test_a_point_that_adds_nothing_has_no_row(weights_folder: Path) -> None:
     network, picture = PDANet.from_pretrained(weights_folder), picture_of_a_scene()
     assert [len(row) for row in of_points(attention, network, picture, [(9, 88), (9, 88)])] == [len(LEVELS)]

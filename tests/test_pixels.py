@@ -118,6 +118,7 @@ def test_a_cache_that_can_not_be_is_refused(pairs: Pairs, tmp_path: Path) -> Non
         Pixels(pairs).fill()
 
 
+@pytest.mark.slow
 def test_a_run_with_a_cache_is_bit_for_bit_the_run_without(tmp_path: Path) -> None:
     train(begin(tmp_path / "without", recipe(length=4)))
     train(begin(tmp_path / "with", recipe(length=4), cache=tmp_path / "cache"))

@@ -178,6 +178,7 @@ def test_the_scores_train_the_score_maps_that_make_regions(variant: str, reached
     assert {name for name, grad in grads.items() if grad} == reached
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_coarse_segmentation_is_that_of_the_score_maps(tmp_path: Path) -> None:
     network = drawn(RANet(5, VARIANTS["paper"])).float()
@@ -190,6 +191,7 @@ def test_the_coarse_segmentation_is_that_of_the_score_maps(tmp_path: Path) -> No
         CoarseSegmentation(5, VARIANTS["spp"]).eval()(image(65, 97))
 
 
+@pytest.mark.slow
 def test_the_command_tests_the_coarse_rows_by_the_score_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     coarse = [name for name in RECIPES if name.endswith("-coarse-segmentation")]
     assert len(coarse) == 3
@@ -219,6 +221,7 @@ def test_an_hrnet_has_one_map_at_stride_8() -> None:
         RANet(19, Architecture(architecture.backbone, reading="released"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("variant", ["paper", "released", "non-local"])
 def test_half_precision_is_finite(variant: str, dtype: torch.dtype) -> None:
@@ -478,6 +481,7 @@ def test_the_objective_has_four_terms_with_regions_and_one_without() -> None:
 # Sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "block", "whole"), [(3, 25.97, 73.33), (1, 21.78, 69.13)])
 def test_parameters_of_the_released_reading(kernel: Any, block: float, whole: float) -> None:
     with torch.device("meta"):
@@ -536,6 +540,7 @@ def answers() -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_stored() -> None:
     stored = json.loads(STORED.read_text())
     given = answers()

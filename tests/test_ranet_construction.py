@@ -282,6 +282,7 @@ def test_regions_scores_and_gradients_equal_the_definition(tile_sizes: None, for
     assert_close(network(B, C), B, C, form, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "regions"), [(0.3, 1), (0.6, 2), (0.9, 10)])
 def test_thresholds_equal_the_definition(threshold: float, regions: int) -> None:
     B, C = maps(h=5, w=4)
@@ -290,6 +291,7 @@ def test_thresholds_equal_the_definition(threshold: float, regions: int) -> None
     assert_close(ours, B, C, Form(), network)
 
 
+@pytest.mark.slow
 def test_the_kernel_w_g_takes_part() -> None:
     B, C = maps(h=5, w=4)
     network = RegionConstruction().double()
@@ -320,6 +322,7 @@ def test_gradients_equal_finite_differences(reading: Reading) -> None:
     assert torch.autograd.gradcheck(scores, (B, C, *network.parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_float32_gives_the_same_regions_and_scores(reading: Reading) -> None:
     B, C = scene(17, 23, 19)
@@ -414,6 +417,7 @@ def test_paths_of_any_length_are_followed_to_their_root() -> None:
     assert index[1].flatten().tolist() == [0] * 50 + [1] * 50
 
 
+@pytest.mark.slow
 def test_one_program_numbers_the_regions_of_many_sizes(no_type_checks: None) -> None:
     torch.compiler.reset()
     counter = CompileCounterWithBackend("eager")
@@ -446,6 +450,7 @@ def test_a_batch_equals_its_images(tile_sizes: None, reading: Reading) -> None:
 # Cost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch, reading: Reading) -> None:
     monkeypatch.setattr(tiles, "CPU_ENTRIES", 2**13)

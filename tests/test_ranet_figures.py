@@ -45,6 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_what_is_drawn_is_what_the_network_finds(folder: Path) -> None:
     network, name, protocol = figures.load(str(folder))
@@ -144,6 +145,7 @@ def test_what_a_network_does_not_compute_as_printed_is_not_drawn() -> None:
     assert "not drawn" in seen.sentence
 
 
+@pytest.mark.slow
 def test_a_state_is_drawn_while_its_run_goes_on(folder: Path) -> None:
     for where in ("early", "early/state.pt"):
         network, name, protocol = figures.load(str(folder / where))

@@ -278,6 +278,7 @@ def test_padding_is_zero_after_each_step() -> None:
 # Cost
 
 
+@pytest.mark.slow
 def test_blocks_hold_no_table_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 20 * 20
     monkeypatch.setattr(module, "TABLE_ENTRIES", n * 16)

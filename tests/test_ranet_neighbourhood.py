@@ -85,6 +85,7 @@ def test_the_kernel_stays_within_bounds() -> None:
     assert float(regions.J.detach().max()) <= 1 + 1e-12
 
 
+@pytest.mark.slow
 def test_it_is_a_reading_of_the_paper_alone() -> None:
     with pytest.raises(ValueError, match="the released code does not apply W"):
         RANet(5, Architecture(reading="released", region_kernel=3))

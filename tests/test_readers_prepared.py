@@ -437,6 +437,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
         read("coco_stuff10k", tmp_path, "train")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same(tmp_path: Path) -> None:
     plan = many(tmp_path, 20)  # two parts
     prepare(plan, tmp_path / "alone", processes=0, quiet=True)

@@ -16,6 +16,7 @@ TOPS = ("ci", "core", "hub", "papers")
 TEST_COMMAND = 'pip install -e ".[dev]" && pytest'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", tables(), ids=lambda file: str(file.relative_to(ROOT)))
 def test_tables_follow_the_recipes(file: Path) -> None:
     """`python -m ci.rows --markdown` brings them up to date."""
@@ -57,6 +58,7 @@ def test_measured_scores_name_a_recipe_and_their_circumstances() -> None:
         assert latest <= score.keys() if number >= 25 else not latest & score.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_what_is_said_of_measured_scores_are_measured_scores(paper: str) -> None:
     text = (ROOT / "papers" / paper / "README.md").read_text(encoding="utf-8")

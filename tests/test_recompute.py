@@ -37,6 +37,7 @@ def learned(network: Network, steps: int = 2) -> dict[str, Tensor]:
     return {**network.state_dict(), **gradients}
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_give_the_same_numbers() -> None:
     plain = build("danet", heads("danet")["default"])
     other = copy.deepcopy(plain)
@@ -69,6 +70,7 @@ def test_dropout_and_efficientnets_are_computed_again_as_they_were() -> None:
     assert all(torch.equal(one, again) for one, again in zip(*found, strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_says_whether_its_backbone_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recompute, "refuse_others", lambda body: None)
     for word in (False, True):

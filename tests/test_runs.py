@@ -40,7 +40,7 @@ from core.training.setup import young_average
 Lines = list[dict[str, Any]]
 
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.slow]
 
 
 def wait_for_steps(folder: Path, steps: int, going_on: Callable[[], bool]) -> None:
@@ -54,7 +54,6 @@ def wait_for_steps(folder: Path, steps: int, going_on: Callable[[], bool]) -> No
 SLOW = {"optimisation": {"length": 40}, "run": {"save_every": 100}, "pause": 0.1}
 
 
-@pytest.mark.slow
 def test_a_second_process_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
     """The lock belongs to the process: SIGKILL ends it, and what the file still says locks nobody out."""
     process = forked.start([{"to": tmp_path, **SLOW}], tmp_path / "log")
@@ -265,7 +264,6 @@ def goes_on(job: dict[str, Any], processes: int, log: Path, whole: dict[int, Pat
     assert differing(left(whole[processes] / NAME), left(folder)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_and_the_same_command_goes_on(
@@ -282,7 +280,6 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     goes_on(job, processes, log, whole)
 
 
-@pytest.mark.slow
 def test_launchers_of_two_nodes_equal_two_processes_and_pass_a_signal_on(
     tmp_path: Path, whole: dict[int, Path]
 ) -> None:
@@ -346,7 +343,6 @@ def test_patience_ends_a_run_and_it_stays_ended(tmp_path: Path, monkeypatch: pyt
     assert counted.calls == 0
 
 
-@pytest.mark.slow
 def test_a_killed_run_that_keeps_the_best_goes_on_bit_for_bit(tmp_path: Path) -> None:
     options: dict[str, Any] = {"keep": "best", "validate_every": 1}
     train(begin(tmp_path / "whole", **options))
@@ -421,7 +417,6 @@ def test_the_rate_rises_in_the_warm_up() -> None:
     assert warm.rate(4, 100) == cold.rate(4, 100)
 
 
-@pytest.mark.slow
 def test_options_for_own_data_train(tmp_path: Path) -> None:
     options: dict[str, Any] = {"optimiser": "adamw", "warmup": 2, "class_weights": "median", "learning_rate": 0.01}
     train(begin(tmp_path / "whole", recipe(**options)))

@@ -301,6 +301,7 @@ def test_the_decoder_puts_the_enlarged_pyramid_beside_the_reduced_first_stage() 
 EFFICIENT = Architecture(Backbone("tf_efficientnet_b7"))
 
 
+@pytest.mark.slow
 def test_the_heads_tap_four_stages_of_efficientnet_at_strides_4_and_8() -> None:
     with torch.device("meta"):
         network = SANet(59, EFFICIENT)
@@ -491,6 +492,7 @@ def answers() -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_stored() -> None:
     stored = json.loads(STORED.read_text())
     computed = answers()

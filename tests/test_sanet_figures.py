@@ -72,6 +72,7 @@ def test_a_pixel_falls_into_the_position_that_covers_it(picture: Image.Image) ->
     assert position_of((159, 7), picture, maps) == (0, 19)
 
 
+@pytest.mark.slow
 def test_every_point_and_head_has_its_line_and_image_and_prediction_stand_once(
     weights: Path, picture: Image.Image, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_baseline_has_no_heads_to_draw(picture: Image.Image) -> None:
         attention.attention(plain, picture)
 
 
+@pytest.mark.slow
 def test_a_map_that_several_points_share_is_drawn_once(weights: Path, picture: Image.Image, tmp_path: Path) -> None:
     picture.save(tmp_path / "photo.png")
     photo, points = tmp_path / "photo.png", ("5,6", "5,6", "150,90")

@@ -155,6 +155,7 @@ def test_scenes_are_neither_black_nor_white() -> None:
     assert means.std() > 15
 
 
+@pytest.mark.slow
 def test_colour_alone_does_not_name_a_pixel() -> None:
     fitted, asked = colour_counts(1, 100), colour_counts(2, 50)
     given = fitted.argmax(0)
@@ -193,6 +194,7 @@ def test_drawing_is_fast() -> None:
     assert float(probe()[1]) < 2
 
 
+@pytest.mark.slow
 def test_splits_are_disjoint() -> None:
     parts = [scenes.scenes(split, count=20, size=(32, 32)) for split in scenes.SPLITS]
     stored = [read_image(row.image).tobytes() for part in parts for row in part.rows]
@@ -211,6 +213,7 @@ def test_read_gives_what_draw_drew() -> None:
         assert str(row.image) == f"val/{index:06d}.png"
 
 
+@pytest.mark.slow
 def test_read_has_default_counts() -> None:
     assert len(scenes.scenes("test", size=(16, 16))) == 96
     assert scenes.SPLITS["train"][1] == 480

@@ -21,6 +21,8 @@ from core.recipe import Protocol, Recipe
 from core.values import to_json
 from hub import publish, ship
 
+pytestmark = pytest.mark.slow
+
 NAME = "danet-tiny-camvid"
 
 BASELINES = {
@@ -147,7 +149,6 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shipped"
 
 
-@pytest.mark.slow
 def test_a_run_is_shipped_and_loaded_by_its_name(run: Path, data: Path, shelf: Path) -> None:
     folder = ship.ship(ship.Options(NAME, run, data))
     assert folder == shelf / NAME
@@ -183,7 +184,6 @@ def test_every_network_that_comes_along_is_what_its_folder_says(name: str) -> No
     ship.refuse_too_large(folder / "model.safetensors", name)
 
 
-@pytest.mark.slow
 def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path, shelf: Path) -> None:
     folder = ship.ship(ship.Options(NAME, run, data))
     score = files.read_json(folder / "score.json")
@@ -205,7 +205,6 @@ def test_what_is_shipped_tells_its_own_score_and_its_terms(run: Path, data: Path
     assert "CC BY-NC 4.0" in licence
 
 
-@pytest.mark.slow
 def test_what_its_recipe_trained_on_is_shipped_and_says_so(run: Path, data: Path, shelf: Path) -> None:
     longer = {"starts_from": (None, NAME), "optimisation.length": (120, 30), "optimisation.learning_rate": (0.05, 0.03)}
     made_up(changed=longer).save_pretrained(run)

@@ -21,7 +21,7 @@ STEPS = 8
 MOMENTUM, DECAY, RATE, MULTIPLIER = 0.8, 0.05, 0.02, 10.0  # large enough to see, none of them a default
 
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.slow]
 
 
 def watched(training: Training[Any]) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

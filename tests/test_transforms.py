@@ -84,6 +84,7 @@ def plainly(
     return image.as_subclass(Tensor), labels.as_subclass(Tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planar", [False, True])
 def test_samples_are_what_torchvision_makes(planar: bool) -> None:
     for seed in range(70):
@@ -156,6 +157,7 @@ def test_factors_are_drawn_over_the_whole_range_alike() -> None:
     assert np.mean(np.array(factors) < 1) == pytest.approx(1 / 3, abs=0.05)
 
 
+@pytest.mark.slow
 def test_listed_factors_are_drawn_from_the_list() -> None:
     scales = Augmentation(crop=120, scale=(0.5, 1.0, 2.0), listed=True, flip=False)
     heights = [int((drawn(scales, seed)[1][:, 0] != IGNORE).sum()) for seed in range(60)]
@@ -235,6 +237,7 @@ def test_without_a_crop_the_whole_image_is_taken() -> None:
     assert torch.equal(labels, its)
 
 
+@pytest.mark.slow
 def test_images_of_a_step_share_a_factor_and_steps_do_not() -> None:
     pairs = read("scenes", None, "val")
     shared = Augmentation(crop=None, scale=(0.25, 0.5, 0.75, 1.0), listed=True, shared=True)

@@ -88,6 +88,7 @@ def test_prediction_needs_no_float64(paper: str, changes: dict[str, Any], on_app
         assert found.labels.shape == picture.shape[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_sums_in_float32_give_the_same_labels(reading: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture = network_of("ranet", {"reading": reading}).eval(), pictures(1).float()
