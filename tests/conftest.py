@@ -84,7 +84,7 @@ def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def types_in_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check types and shapes where a test is quick: slow ones call nearly all the same functions, only more often."""
+    """Check types and shapes where a test is quick: slow ones call the same functions, only more often."""
     if request.node.get_closest_marker("slow"):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 

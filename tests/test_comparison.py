@@ -73,7 +73,6 @@ def test_a_row_has_the_image_each_prediction_and_the_labels(weights: Path, monke
         assert np.array_equal(row[4], pictures.colourise(samples[number][1], pairs.classes))
 
 
-@pytest.mark.slow
 def test_the_command_of_a_paper_writes_it(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--weights", str(weights / "with"), "--image", "1", "--to", str(tmp_path / "figure4.png")]
     monkeypatch.setattr(sys, "argv", ["figures.py", comparison.WORD, *words])

@@ -64,7 +64,6 @@ def test_each_part_counts_and_comes_back(paper: str) -> None:
     assert tried
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("paper", ["danet", "pdanet"])
 def test_without_attention_alpha_or_beta_is_zero(paper: str) -> None:
     network = build(paper, heads(paper)["default"])

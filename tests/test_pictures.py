@@ -87,7 +87,6 @@ def test_numbers_have_colours_of_their_own() -> None:
     assert [tuple(drawn[5, x]) for x in (5, 15, 25)] == [tuple(colour) for colour in numbered(3)]
 
 
-@pytest.mark.slow
 def test_a_diagram_shows_its_curves() -> None:
     low, high = (diagram(Curves("weights", "channel", {"low": torch.full((9,), at)}), 300, 200) for at in (0.1, 0.9))
     assert low.size == (300, 200)

@@ -178,7 +178,6 @@ def test_the_scores_train_the_score_maps_that_make_regions(variant: str, reached
     assert {name for name, grad in grads.items() if grad} == reached
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_the_coarse_segmentation_is_that_of_the_score_maps(tmp_path: Path) -> None:
     network = drawn(RANet(5, VARIANTS["paper"])).float()

@@ -108,7 +108,6 @@ def test_cityscapes_own_evaluation_finds_our_iou_in_the_export(tmp_path: Path) -
         assert official[name] == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "mode"),
     [
@@ -139,7 +138,6 @@ def test_a_test_split_is_exported_without_labels(
     assert "ready: " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_what_can_give_no_submission_is_refused_at_the_door(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"'test', are not public.*pass --submit|, test, are not public.*pass --submit"

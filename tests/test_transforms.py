@@ -195,6 +195,7 @@ def test_normalisation_is_mean_zero_deviation_one() -> None:
 def test_samples_depend_on_seed_epoch_and_index_only() -> None:
     pairs = read("scenes", None, "val")
     samples = TrainingSamples(pairs, AUGMENTATION, Normalisation(), seed=5)
+    assert len(samples) == len(pairs)
     image, labels = samples[3, 7, 40]
     torch.manual_seed(99)
     np.random.default_rng(1).random()
